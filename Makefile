@@ -1,0 +1,51 @@
+# erwik: `make` prints the targets.
+SHELL := /bin/bash
+GO ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+DATA ?= data
+DEPS := git iproute2 nftables procps util-linux
+
+.PHONY: help build run test test-deps race sim bench fuzz lint cover clean
+
+help: ## print the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the static binary bin/erwik
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/erwik ./cmd/erwik
+
+run: build ## build, and serve a wiki on :8000 from the folder data
+	./bin/erwik serve --data $(DATA)
+
+test-deps: ## install what the tests need (Debian, as root)
+	@missing=; for tool in git ip tc nft unshare; do command -v $$tool >/dev/null || missing=1; done; \
+	if [ -n "$$missing" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $(DEPS); \
+	  else echo "The tests need $(DEPS). As root: make test-deps" >&2; exit 1; fi; fi
+	@[ "$$(id -u)" = 0 ] || { echo "The tests in network namespaces need root: sudo make test" >&2; exit 1; }
+
+test: test-deps lint build ## run every test, verbosely; nothing is skipped
+	CGO_ENABLED=0 $(GO) test -v -count=1 -timeout 30m ./...
+
+race: ## run the unit tests under the race detector
+	$(GO) test -race -count=1 ./storage/... ./events/... ./wiki/... ./cluster/... ./cmd/...
+
+sim: ## simulate the mesh: make sim SEEDS=10000
+	ERWIK_SEEDS=$(or $(SEEDS),1000) $(GO) test -v -count=1 -timeout 12h -run 'Sim|Seeds' ./cluster/... ./storage
+
+bench: build ## run the benchmarks beside their limits
+	$(GO) run ./integration/bench -erwik bin/erwik
+
+fuzz: ## run each fuzz target for 20 s
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+
+lint: ## gofmt, vet and go fix find nothing to change
+	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
+	$(GO) vet ./...
+
+cover: ## test coverage of each package
+	$(GO) test -cover ./storage/... ./events/... ./wiki/... ./cluster/...
+
+clean: ## remove what build made
+	rm -rf bin

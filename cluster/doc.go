@@ -1,0 +1,56 @@
+// Package cluster makes one node a part of the mesh: it joins, holds links to
+// neighbors, tells and hears of saves, and pulls what is missing.
+//
+// All decisions are made by the deterministic core in cluster/mesh; this
+// package is the shell around it that has time, sockets and a disk. It knows
+// nothing of wikis: a commit is what package storage says it is. It agrees on
+// nothing either: saves never wait for other nodes.
+//
+// # Guarantees
+//
+//  1. On every connection both ends have proven their keys by TLS 1.3 before a
+//     byte of NATS or of a pull is read, and an unknown key gets no further
+//     than a join.
+//  2. Nobody joins without a secret. It is never sent: both ends prove by an
+//     HMAC over the TLS exporter that they hold it, the dialer first.
+//  3. Commits from outside enter only through [storage.Store.Receive], which
+//     verifies them.
+//  4. What the core wants kept is durable before a frame that depends on it
+//     leaves.
+//
+// # Goroutines
+//
+// [Open] starts one goroutine that owns the core; everything else hands it
+// inputs through a bounded inbox. Each dial, each join and each pull has a
+// goroutine of its own, bounded by the core's limits; each pull connection has
+// one that reads. [Node.Close] ends them and waits.
+//
+// # Formats
+//
+// One port carries everything, told apart by the first byte and by ALPN:
+// erwik-link (package events/link), erwik-pull, erwik-join; anything that is
+// not TLS is HTTP. All integers are big endian.
+//
+// A frame on erwik-pull is a length (4 bytes, at most 2 MiB + 64 KiB), a type (1
+// byte), the pull's number (8 bytes) and a body. Either end may ask.
+//
+//	1 request   flags (1: no deltas), then for each span: log (40), after, up to (8 each)
+//	2 data      0 raw or 1 zstd, then records
+//	3 end       0 complete or 1 failed, then a text
+//	4 cancel    nothing; no more data is sent
+//	5 locate    commit hashes (20 each, at most 64); answered by end, with spans
+//	            (log 40, 0, sequence 8) instead of a text for those that are held
+//
+// A record is: commit hash (20), length of the log entry (uvarint), log entry,
+// then the content: 0, length, bytes; or 1, index of a parent, length of the
+// common start, length of the common end, length, the bytes between. Content is
+// a delta against a parent that comes before it or that the asker has.
+//
+// On erwik-join each side sends one JSON object after a length (4 bytes, at
+// most 1 MiB): {"version":1,"proof":…,"pool":[…]}, the node records in base64,
+// the sender's first; the listener may answer {"error":…} instead. proof is
+// HMAC-SHA-256, keyed with the secret, over "erwik join 1 dialer\x00" or "erwik
+// join 1 listener\x00" and 32 bytes of TLS exporter "EXPORTER-erwik-join".
+//
+// A token is "erw1.<node id>.<26 characters of secret>".
+package cluster

@@ -1,0 +1,225 @@
+package events
+
+// Graph is the routing table as the planner sees it: nodes by slot, and what a
+// hop costs.
+type Graph struct {
+	// N is the number of slots; Rank orders them by node id (ties go to the
+	// smaller one).
+	N    int
+	Rank []int
+	// Cost[u*N+v] is the cost of the hop u to v in microseconds; 0 = no link.
+	Cost []uint32
+}
+
+// Copy is one copy of an event: to which neighbor, and whom it leaves open.
+// Everybody else is on its exclusion list.
+type Copy struct {
+	To   int
+	Open Set
+	// Slow marks the origin's own copy to a neighbor that a relay serves too.
+	Slow bool
+}
+
+// Plan says which neighbors get a copy. Copies are in ascending order of To.
+type Plan struct {
+	Copies []Copy
+	// Lost are the nodes of the set to which no path is known. They are open in
+	// every copy, so that a node which knows a path can tell them.
+	Lost Set
+}
+
+// label is one way to a node: first hop, node before it, and scaled cost.
+type label struct {
+	cost   uint64
+	first  int32
+	before int32
+	set    bool
+	done   bool
+}
+
+// planner is the working memory of one Plan call.
+type planner struct {
+	*Graph
+	self   int
+	tell   Set
+	labels [][2]label // the best way, and the best by another first hop
+}
+
+const (
+	ownScale   = 2 // own links count at cost / 1.5: 2 against 3
+	otherScale = 3
+)
+
+// Plan finds the shortest-path tree from self over the nodes of tell (self is
+// none of them) and says which neighbor of self gets a copy and whom that copy
+// leaves open: the nodes below it. Own links count at two thirds of their cost,
+// so a relay must be half as fast again. Ties go to the own link, then to the
+// smaller id. A node that self has no link to is left open in two copies with
+// different first hops where there are two.
+//
+// With origin, a neighbor that a relay serves gets self's slow direct copy too,
+// which leaves open the nodes below it.
+//
+// Where tell is cut off by nodes that are not in it, those of via pass the copy
+// on: they hold the event and get it only for the sake of its list.
+func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
+	p := planner{Graph: g, self: self, tell: *tell, labels: make([][2]label, g.N)}
+	p.tell.Remove(self)
+	p.spread()
+	copies := make(map[int]*Copy, 8)
+	get := func(to int) *Copy {
+		if copies[to] == nil {
+			copies[to] = &Copy{To: to}
+		}
+		return copies[to]
+	}
+	var plan Plan
+	for v := range p.tell.All() {
+		best, other := p.labels[v][0], p.labels[v][1]
+		if !best.set {
+			plan.Lost.Add(v)
+			continue
+		}
+		if int(best.first) == v {
+			get(v)
+			continue
+		}
+		get(int(best.first)).Open.Add(v)
+		if other.set && p.cost(self, v) == 0 {
+			get(int(other.first)).Open.Add(v)
+		}
+		if origin && p.cost(self, v) != 0 {
+			c := get(v)
+			c.Slow = true
+			p.below(v, &c.Open)
+		}
+	}
+	if !plan.Lost.Empty() && via != nil {
+		p.detour(via, &plan.Lost, get)
+	}
+	for to := range g.N {
+		if c := copies[to]; c != nil {
+			c.Open.AddAll(&plan.Lost)
+			c.Open.Remove(to)
+			plan.Copies = append(plan.Copies, *c)
+		}
+	}
+	return plan
+}
+
+func (g *Graph) cost(u, v int) uint64 { return uint64(g.Cost[u*g.N+v]) }
+
+// spread finds up to two ways to each node of tell, cheapest first.
+func (p *planner) spread() {
+	for v := range p.tell.All() {
+		if c := p.cost(p.self, v); c != 0 {
+			p.offer(v, label{cost: c * ownScale, first: int32(v), before: int32(p.self), set: true})
+		}
+	}
+	for {
+		v, k := p.cheapest()
+		if v < 0 {
+			return
+		}
+		l := &p.labels[v][k]
+		l.done = true
+		direct := p.labels[v][0].set && int(p.labels[v][0].first) == v
+		if direct && k == 1 || !direct && int(l.first) == v {
+			continue // only those that are served directly pass anything on, and only as themselves
+		}
+		for w := range p.tell.All() {
+			if c := p.cost(v, w); c != 0 && w != v {
+				p.offer(w, label{cost: l.cost + c*otherScale, first: l.first, before: int32(v), set: true})
+			}
+		}
+	}
+}
+
+// cheapest picks the next way that is not passed on yet.
+func (p *planner) cheapest() (node, which int) {
+	node = -1
+	var best *label
+	for v := range p.tell.All() {
+		for k := range 2 {
+			l := &p.labels[v][k]
+			if l.set && !l.done && (best == nil || p.less(l, v, best, node)) {
+				best, node, which = l, v, k
+			}
+		}
+	}
+	return node, which
+}
+
+// less orders ways to (possibly different) nodes.
+func (p *planner) less(a *label, av int, b *label, bv int) bool {
+	if a.cost != b.cost {
+		return a.cost < b.cost
+	}
+	if ad, bd := int(a.first) == av, int(b.first) == bv; ad != bd {
+		return ad
+	}
+	if a.first != b.first {
+		return p.Rank[a.first] < p.Rank[b.first]
+	}
+	if a.before != b.before {
+		return p.Rank[a.before] < p.Rank[b.before]
+	}
+	return p.Rank[av] < p.Rank[bv]
+}
+
+// offer keeps l if it is one of the two best ways to v by their first hops.
+func (p *planner) offer(v int, l label) {
+	w := &p.labels[v]
+	for k := range 2 {
+		if w[k].set && w[k].first == l.first {
+			if !w[k].done && p.less(&l, v, &w[k], v) {
+				w[k] = l
+				if k == 1 && !w[0].done && p.less(&w[1], v, &w[0], v) {
+					w[0], w[1] = w[1], w[0]
+				}
+			}
+			return
+		}
+	}
+	switch {
+	case !w[0].set:
+		w[0] = l
+	case !w[0].done && p.less(&l, v, &w[0], v):
+		w[0], w[1] = l, w[0]
+	case !w[1].set || !w[1].done && p.less(&l, v, &w[1], v):
+		w[1] = l
+	}
+}
+
+// below adds to open the nodes that the tree serves through v.
+func (p *planner) below(v int, open *Set) {
+	for u := range p.tell.All() {
+		at := u
+		for range p.N {
+			l := p.labels[at][0]
+			if !l.set || int(l.first) == at {
+				break
+			}
+			at = int(l.before)
+			if at == v {
+				open.Add(u)
+				break
+			}
+		}
+	}
+}
+
+// detour finds ways to lost nodes through nodes of via, and takes them out.
+func (p *planner) detour(via, lost *Set, get func(int) *Copy) {
+	all := p.tell
+	all.AddAll(via)
+	all.Remove(p.self)
+	q := planner{Graph: p.Graph, self: p.self, tell: all, labels: make([][2]label, p.N)}
+	q.spread()
+	for v := range lost.All() {
+		if l := q.labels[v][0]; l.set {
+			get(int(l.first)).Open.Add(v)
+			lost.Remove(v)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+// Package storage answers one question: what is durable on this disk, in what
+// bytes?
+//
+// It keeps signed page commits, the logs they stand in, who may sign, and the
+// heads of each path, in one Pebble database. It does not merge, does not know
+// what a page may be named, and talks to no other node. It is the landlord of
+// Pebble and of git's object formats.
+//
+// # Guarantees
+//
+//  1. When [Store.Save] returns nil, the commits are on the disk: one synced
+//     batch holds commit, log entry, heads, vector and totals, all or none.
+//     Saves that run at the same time share a sync.
+//  2. A sequence is never used twice: a log's name has 64 random bits drawn
+//     at the first save of each process, so a restored backup or a cloned disk
+//     writes another log.
+//  3. Only what the owner of a log signed enters it: bytes that do not
+//     re-encode to themselves, a foreign signature, a gap or a wrong
+//     predecessor are refused. This depends on constants alone, never on
+//     settings, so all nodes decide alike.
+//  4. A commit counts (heads, totals, vector, watchers) only when all its
+//     parents do. Until then it is staged: bounded, in memory, pulled again
+//     after a restart.
+//  5. The vector never says more than what is durable and can be read.
+//  6. Equal sets of commits give equal heads and equal digests, in whatever
+//     order they came.
+//  7. After a failed write nothing more is acknowledged until a restart.
+//     While the disk is nearly full saves get [ErrDiskFull] and reads go on.
+//
+// Not promised: that acknowledged saves survive damage to the disk. The
+// high-water mark then raises [Stats].Regressed, and neighbors give them back.
+//
+// # Goroutines
+//
+// The package starts none of its own (Pebble does, and Close ends them). All
+// methods may be called concurrently; Close waits for calls under way.
+// Functions given to [Store.Watch] run one at a time inside the save or receive
+// that they tell of.
+//
+// # Formats
+//
+// Every format has a version and golden bytes in testdata.
+//
+// A commit is a git commit whose tree holds exactly one file at its path (a
+// delete has the empty tree). Headers, in this order and no others:
+//
+//	tree <hash>
+//	parent <hash>                          none or more, strictly ascending
+//	author <name> <address> <seconds> <zone>      the person, as claimed
+//	committer <node> <node@host> <seconds> +0000  the node
+//	erwik 1 <kind> <generation>            kind: page, file, delete, admit, …; 1 + highest parent's
+//	erwik-log <log> <sequence> <hash>      hash of the log's commit before, or 40 zeros
+//	erwik-page <path>                      git path, all but A-Za-z0-9-._~/ as %XX
+//	erwik-sha256 <64 hex>                  of "erwik content 1" 00 kind 00 path 00 content
+//	erwik-from <path> <hash>               only after a rename
+//	erwik-source <40 or 64 hex>            only after an import
+//	gpgsig <SSH signature>                 namespace git, SHA-512, Ed25519, 70 columns
+//
+// A log is named <node id>.<16 hex>; the node id is the base32 of the key. An
+// admission is a commit of kind admit at .erwik/signers/<node id> with the text
+// "erwik signer 1", a line feed, "name", the quoted name, a line feed.
+//
+// A log entry is the same commit in binary, without what follows from other
+// bytes. Numbers are uvarints (LEB128, shortest form), strings have a uvarint
+// length before them:
+//
+//	1      version (1)
+//	1      flags: 1 renamed, 2 imported
+//	..     kind · generation · 40 log (32 key, 8 random, big endian) · sequence
+//	20     hash before it in the log
+//	..     number of parents, 20 each
+//	..     author: name, address, seconds, zone minutes (zigzag) · committer likewise
+//	..     path · if renamed: path, 20 hash · if imported: hash as bytes · message
+//	64     signature
+//
+// The data directory holds "format" (a text that names the format), "node.key"
+// (header, seed in hex, checksum; a line each), "mark" and "pebble". Keys of
+// the database; all numbers big endian:
+//
+//	00 'c'                               → totals: version, arrival, pages, files, commits, digest
+//	01 path 00 'c' arrival(8)            → log entry
+//	01 path 00 't' arrival(8)            → content, if there is any
+//	02 hash(20)                          → arrival(8), flags (1: inert), path
+//	03 log number(4) sequence(8)         → hash(20), arrival(8)
+//	04 log(40) branch(20, zeros)         → log number(4), sequence(8), tip(20)
+//	05 path                              → heads: 20 hash, kind, generation, arrival; sorted by hash
+//	06 arrival(8)                        → path
+//	07 import source 00 path             → hash(20)
+//	08 path                              → nothing; the path has several heads
+//	09 log(40) sequence(8) hash(20)      → the second commit for one sequence: entry, content
+//	0a sponsor(32) node(32)              → hash(20) of the admission
+//	0b name                              → what other packages keep here
+//
+// arrival numbers commits in the order in which they came to this node.
+//
+// "mark" has two slots of 128 bytes, written in turn: version (1), turn(8),
+// log(40), sequence(8), hash(20), zeros, CRC-32C of all before it.
+//
+// The digest is the sum modulo 2^256, over all paths of pages and files, of the
+// SHA-256 of "erwik digest 1" 00 path 00 and the sorted heads' hashes.
+package storage

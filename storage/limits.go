@@ -1,0 +1,45 @@
+package storage
+
+// The maxima of the protocol. They are constants, never settings: whether a
+// commit may enter a log must not depend on who looks at it.
+const (
+	// MaxContent is the largest text of a page, in bytes.
+	MaxContent = 1 << 20
+	// MaxPath is the longest git path of a subject, in bytes: a page name of
+	// 1,000 bytes and ".md".
+	MaxPath = 1003
+	// MaxParents is how many heads one edit may resolve.
+	MaxParents = 1000
+	// MaxMessage is the longest message of a commit, in bytes.
+	MaxMessage = 16 << 10
+	// MaxIdent is the longest name and the longest address of a person, in bytes.
+	MaxIdent = 200
+	// MaxKind is the longest name of a kind, in bytes.
+	MaxKind = 16
+	// MaxCommit bounds the git form of a commit, in bytes: all of the above
+	// at once fits.
+	MaxCommit = 96 << 10
+	// MaxRecord bounds the log entry of a commit without its content.
+	MaxRecord = 64 << 10
+	// maxTime is the last second that a commit may name (the year 36812).
+	maxTime = 1 << 40
+)
+
+// The limits of one node. What happens when one is reached stands beside it.
+const (
+	// maxStaged and maxStagedBytes bound the commits that wait for a parent.
+	// A commit that finds the room full is dropped and counted; the next
+	// pull brings it again.
+	maxStaged      = 8192
+	maxStagedBytes = 32 << 20
+	// headsCacheCost and contentCacheCost bound the caches, in bytes as
+	// estimated; the least recently used entry goes first.
+	headsCacheCost   = 8 << 20
+	contentCacheCost = 16 << 20
+	// locatedCacheCount bounds how many commits' places are remembered.
+	locatedCacheCount = 16384
+	// maxBatchDrafts and maxBatchBytes bound one Save or Receive; more is
+	// refused with ErrTooLarge.
+	maxBatchDrafts = 4096
+	maxBatchBytes  = 32 << 20
+)
