@@ -1,0 +1,73 @@
+package storage
+
+import (
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// diskGuard refuses saves while so little room is left that Pebble, which
+// exits when a write fails, might run out of it.
+type diskGuard struct {
+	fs    vfs.FS
+	dir   string
+	total uint64
+	mu    struct {
+		sync.Mutex
+		checked time.Time
+		since   uint64 // bytes taken since the check
+		full    bool
+	}
+}
+
+const (
+	diskCheckEvery = time.Second
+	diskCheckBytes = 1 << 20
+)
+
+func (d *diskGuard) init(fs vfs.FS, dir string) {
+	d.fs, d.dir = fs, dir
+	if u, err := fs.GetDiskUsage(dir); err == nil {
+		d.total = u.TotalBytes
+	}
+}
+
+// reserve is how much stays free: min(256 MiB, max(16 MiB, 5 %)).
+func (d *diskGuard) reserve() uint64 {
+	return min(256<<20, max(16<<20, d.total/20))
+}
+
+// memTableSize keeps what Pebble may write at once well below the reserve.
+func (d *diskGuard) memTableSize() uint64 {
+	if d.total != 0 && d.total < 1<<30 {
+		return 1 << 20
+	}
+	return 8 << 20
+}
+
+// take asks for room for n bytes; it looks at the disk at most once a second
+// or once a MiB.
+func (d *diskGuard) take(now time.Time, n int) error {
+	if d.total == 0 {
+		return nil // the file system does not say
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.mu.since += uint64(n)
+	age := now.Sub(d.mu.checked)
+	if age < 0 || age >= diskCheckEvery || d.mu.since >= diskCheckBytes {
+		u, err := d.fs.GetDiskUsage(d.dir)
+		if err == nil {
+			d.mu.full = u.AvailBytes < d.reserve()
+		}
+		d.mu.checked, d.mu.since = now, 0
+	}
+	if d.mu.full {
+		return ErrDiskFull
+	}
+	return nil
+}
+
+// DiskFull reports whether saves are refused for want of room.
+func (s *Store) DiskFull() bool { return s.disk.take(s.cfg.Clock(), 0) != nil }

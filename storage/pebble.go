@@ -1,0 +1,85 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+
+	cockroach "github.com/cockroachdb/errors"
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// databaseFormat is Pebble's newest stable format; the library's default is
+// its oldest. A database is ratcheted up when it is opened.
+const databaseFormat = pebble.FormatNewest
+
+const databaseName = "pebble"
+
+// openPebble opens the database with settings that fit the disk it is on.
+func (s *Store) openPebble(name string) error {
+	opts := &pebble.Options{
+		FS:                 orderedFS{s.fs},
+		FormatMajorVersion: databaseFormat,
+		Logger:             pebbleLog{s},
+		CacheSize:          16 << 20,
+		MemTableSize:       s.disk.memTableSize(),
+		MaxOpenFiles:       500,
+	}
+	opts.EventListener = &pebble.EventListener{
+		DataCorruption: func(info pebble.DataCorruptionInfo) {
+			s.log.Error("a database file is damaged", "file", info.Path, "bounds", info.Bounds.String(), "err", info.Details)
+		},
+		BackgroundError: func(err error) { s.log.Error("database in the background", "err", err) },
+	}
+	for i := range opts.Levels {
+		opts.Levels[i].BlockSize = 32 << 10
+		opts.Levels[i].IndexBlockSize = 64 << 10
+	}
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionGood })
+	db, err := pebble.Open(filepath.Join(s.cfg.Dir, name), opts)
+	if err != nil {
+		return s.corrupt(err)
+	}
+	s.db = db
+	return nil
+}
+
+// corrupt adds to an error of the database what its text leaves out: the file
+// and the offset.
+func (s *Store) corrupt(err error) error {
+	if err == nil {
+		return nil
+	}
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: database: %w (%s)", ErrCorrupt, err, cockroach.FlattenDetails(err))
+	}
+	if errors.Is(err, pebble.ErrClosed) {
+		return ErrClosed
+	}
+	return fmt.Errorf("storage: database: %w", err)
+}
+
+// pebbleLog hands Pebble's messages to slog. A fatal one ends all writing:
+// Pebble demands that Fatalf does not return.
+type pebbleLog struct{ s *Store }
+
+func (l pebbleLog) Infof(format string, args ...any) {
+	if l.s.log.Enabled(context.Background(), slog.LevelDebug) {
+		l.s.log.Debug("database", "message", fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.s.log.Error("database", "message", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("%w: %s", ErrPoisoned, fmt.Sprintf(format, args...))
+	l.s.log.Error("database gives up", "err", err)
+	if l.s.cfg.Fatal != nil {
+		l.s.cfg.Fatal(err)
+	}
+	panic(err)
+}

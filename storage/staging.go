@@ -1,0 +1,57 @@
+package storage
+
+import "slices"
+
+// staging holds commits that are valid but whose parents, or whose
+// predecessors in their log, are not visible yet. It is kept in memory: what
+// is lost with the process is pulled again.
+type staging struct {
+	logs  map[LogID][]Record // in sequence, from the one after the log's tip
+	count int
+	bytes int
+}
+
+func (st *staging) init() { st.logs = make(map[LogID][]Record) }
+
+func stagedSize(r Record) int { return len(r.Content) + 1024 }
+
+// next returns the sequence and the predecessor that the log's next commit
+// must have, staged ones counted.
+func (st *staging) next(id LogID, tip logState) (sequence uint64, previous Hash) {
+	if waiting := st.logs[id]; len(waiting) > 0 {
+		last := waiting[len(waiting)-1]
+		return last.Sequence + 1, last.Hash
+	}
+	return tip.sequence + 1, tip.tip
+}
+
+func (st *staging) push(r Record) error {
+	if st.count >= maxStaged || st.bytes+stagedSize(r) > maxStagedBytes {
+		return ErrStaging
+	}
+	st.logs[r.Log] = append(st.logs[r.Log], r)
+	st.count++
+	st.bytes += stagedSize(r)
+	return nil
+}
+
+func (st *staging) pop(id LogID) {
+	waiting := st.logs[id]
+	st.count--
+	st.bytes -= stagedSize(waiting[0])
+	if len(waiting) == 1 {
+		delete(st.logs, id)
+	} else {
+		st.logs[id] = waiting[1:]
+	}
+}
+
+// ids returns the logs that wait, in order.
+func (st *staging) ids() []LogID {
+	ids := make([]LogID, 0, len(st.logs))
+	for id := range st.logs {
+		ids = append(ids, id)
+	}
+	slices.SortFunc(ids, LogID.Compare)
+	return ids
+}

@@ -1,0 +1,266 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// tx collects the changes of one batch over the state they were begun from.
+// Nothing outside it changes until apply, so it can be thrown away. It is used
+// under Store.mu.
+type tx struct {
+	s        *Store
+	batch    *pebble.Batch
+	counters counters
+	lognum   uint32
+	logs     map[LogID]logState
+	heads    map[string][]Head
+	added    map[Hash]meta
+	admitted []admission
+	out      []Committed
+}
+
+// meta is what the rules ask of a parent.
+type meta struct {
+	place
+	kind       Kind
+	generation uint64
+}
+
+func (s *Store) begin() *tx {
+	return &tx{
+		s: s, batch: s.db.NewBatch(), counters: s.mu.counters, lognum: s.mu.lognum,
+		logs: make(map[LogID]logState, 1), heads: make(map[string][]Head, 1), added: make(map[Hash]meta, 1),
+	}
+}
+
+// logState returns the log's tip as this batch has moved it.
+func (t *tx) logState(id LogID) (logState, bool) {
+	if l, found := t.logs[id]; found {
+		return l, true
+	}
+	l, found := t.s.mu.logs[id]
+	return l, found
+}
+
+func (t *tx) headsOf(path string) ([]Head, error) {
+	if heads, found := t.heads[path]; found {
+		return heads, nil
+	}
+	return t.s.readHeads(path)
+}
+
+// meta finds a commit by hash; most parents are heads of the path at hand.
+func (t *tx) meta(h Hash, path string) (meta, error) {
+	if m, found := t.added[h]; found {
+		return m, nil
+	}
+	heads, err := t.headsOf(path)
+	if err != nil {
+		return meta{}, err
+	}
+	for _, head := range heads {
+		if head.Hash == h {
+			return meta{place{arrival: head.Arrival, path: path}, head.Kind, head.Generation}, nil
+		}
+	}
+	p, err := t.s.readPlace(h)
+	if err != nil {
+		return meta{}, err
+	}
+	c, err := t.s.readEntry(p)
+	if err != nil {
+		return meta{}, err
+	}
+	return meta{p, c.Kind, c.Generation}, nil
+}
+
+// parents looks up all parents of c. ErrNotFound: one of them is not visible.
+func (t *tx) parents(c *Commit) ([]meta, error) {
+	var found []meta
+	for _, p := range c.Parents {
+		m, err := t.meta(p, c.Path)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, m)
+	}
+	return found, nil
+}
+
+// checkContent reports the first content rule of format version 1 that c
+// breaks. Such a commit is kept and forwarded but inert: it changes no head.
+// The answer is a function of the commit and its ancestors, so every node
+// gives the same one.
+func checkContent(c *Commit, content []byte, parents []meta) error {
+	generation := uint64(1)
+	for _, p := range parents {
+		if p.path != c.Path || p.inert {
+			return fmt.Errorf("%w: a parent is of another path", ErrInvalid)
+		}
+		generation = max(generation, p.generation+1)
+	}
+	if c.Generation != generation {
+		return fmt.Errorf("%w: generation %d, want %d", ErrInvalid, c.Generation, generation)
+	}
+	page, signer := strings.HasSuffix(c.Path, PageSuffix), strings.HasPrefix(c.Path, SignerPrefix)
+	switch c.Kind {
+	case KindPage:
+		if !page || signer || !utf8.Valid(content) || slices.Contains(content, 0) {
+			return fmt.Errorf("%w: not the text of a page", ErrInvalid)
+		}
+	case KindFile:
+		if page || signer {
+			return fmt.Errorf("%w: not the path of a file", ErrInvalid)
+		}
+	case KindDelete:
+		if len(content) != 0 || len(parents) == 0 || signer {
+			return fmt.Errorf("%w: a delete has parents and no content", ErrInvalid)
+		}
+	case KindAdmit:
+		if _, err := admittedNode(c, content); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("%w: unknown kind %q", ErrInvalid, string(c.Kind))
+	}
+	return nil
+}
+
+// add puts a commit whose log position has been checked into the batch.
+func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
+	broken := checkContent(c, content, parents)
+	t.counters.arrival++
+	arrival := t.counters.arrival
+	where := place{arrival: arrival, inert: broken != nil, path: c.Path}
+	t.added[c.Hash] = meta{where, c.Kind, c.Generation}
+	l, found := t.logState(c.Log)
+	if !found {
+		t.lognum++
+		l.number = t.lognum
+	}
+	l.sequence, l.tip = c.Sequence, c.Hash
+	t.logs[c.Log] = l
+
+	var key, value [256]byte
+	set := func(k, v []byte) error { return t.batch.Set(k, v, nil) }
+	err := errors.Join(
+		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
+		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
+		set(logKey(key[:0], l.number, c.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
+		set(arrivalKey(key[:0], arrival), []byte(c.Path)),
+	)
+	if len(content) > 0 {
+		err = errors.Join(err, set(pageKey(key[:0], c.Path, partContent, arrival), content))
+	}
+	if c.Import != "" && broken == nil {
+		err = errors.Join(err, set(importKey(key[:0], c.Import+"\x00"+c.Path), c.Hash[:]))
+	}
+	if err != nil {
+		return fmt.Errorf("collect commit %s: %w", c.Hash, err)
+	}
+	done := Committed{Commit: c, Content: content, Arrival: arrival, Own: own, Inert: broken != nil}
+	if broken == nil {
+		if done.Heads, err = t.moveHeads(c, arrival); err != nil {
+			return err
+		}
+		if c.Kind == KindAdmit {
+			node, _ := admittedNode(c, content)
+			t.admitted = append(t.admitted, admission{c.Log.Node, node})
+			err = set(signerKey(key[:0], c.Log.Node, node), c.Hash[:])
+		} else {
+			t.counters.commits++
+		}
+	}
+	t.out = append(t.out, done)
+	return err
+}
+
+// moveHeads replaces the parents of c among the heads of its path by c. Heads
+// of admissions are not kept: nobody merges them.
+func (t *tx) moveHeads(c *Commit, arrival uint64) ([]Head, error) {
+	if c.Kind == KindAdmit {
+		return nil, nil
+	}
+	old, err := t.headsOf(c.Path)
+	if err != nil {
+		return nil, err
+	}
+	now := make([]Head, 0, len(old)+1)
+	for _, h := range old {
+		if _, isParent := slices.BinarySearchFunc(c.Parents, h.Hash, Hash.Compare); !isParent {
+			now = append(now, h)
+		}
+	}
+	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival})
+	slices.SortFunc(now, func(a, b Head) int { return a.Hash.Compare(b.Hash) })
+	t.counters.replaceHeads(c.Path, old, now)
+	t.heads[c.Path] = now
+	var key, value [256]byte
+	if (len(old) > 1) != (len(now) > 1) {
+		forked := pathKey(key[:0], keyForked, c.Path)
+		if len(now) > 1 {
+			err = t.batch.Set(forked, nil, nil)
+		} else {
+			err = t.batch.Delete(forked, nil)
+		}
+	}
+	return now, errors.Join(err, t.batch.Set(pathKey(key[:0], keyHeads, c.Path), encodeHeads(value[:0], now), nil))
+}
+
+// apply writes the batch without waiting for the disk and takes its changes
+// over. After an error the store is poisoned.
+func (t *tx) apply() error {
+	s := t.s
+	var key, value [128]byte
+	for id, l := range t.logs {
+		if err := t.batch.Set(vectorKey(key[:0], id, Hash{}), l.encode(value[:0]), nil); err != nil {
+			return s.poison(err)
+		}
+	}
+	if err := t.batch.Set([]byte{keyMeta, 'c'}, t.counters.encode(), nil); err != nil {
+		return s.poison(err)
+	}
+	if err := s.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
+		return s.poison(err)
+	}
+	s.mu.counters, s.mu.lognum = t.counters, t.lognum
+	for id, l := range t.logs {
+		s.mu.logs[id] = l
+	}
+	for _, a := range t.admitted {
+		s.mu.signers.add(a)
+	}
+	s.cache.applied(t.heads)
+	for _, c := range t.out {
+		if len(c.Content) > 0 {
+			s.cache.fillContent(c.Hash, c.Content)
+		}
+	}
+	s.pub.enqueue(t.out, t.counters)
+	return nil
+}
+
+// poison ends all writing after a failed write: the outcome is unknown.
+func (s *Store) poison(err error) error {
+	s.mu.failed = fmt.Errorf("%w: %w", ErrPoisoned, err)
+	s.log.Error("a write has failed; no more saves until a restart", "err", err)
+	return s.mu.failed
+}
+
+// finish waits for the sync and publishes everything up to this batch.
+func (t *tx) finish() error {
+	err := t.batch.SyncWait()
+	if err != nil {
+		t.s.mu.Lock()
+		defer t.s.mu.Unlock()
+		return t.s.poison(err)
+	}
+	t.s.publish(t.counters.arrival)
+	return t.batch.Close()
+}
