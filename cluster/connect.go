@@ -1,0 +1,253 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/storage"
+)
+
+const (
+	// A TLS handshake takes 13 s on a link of 2,000 bit/s, more when it is busy.
+	handshakeTime = 60 * time.Second
+	// eagerPull is up to which round trip the dialer of a link opens the pull
+	// connection at once; on slower links the first pull opens it.
+	eagerPull = 200 * time.Millisecond
+)
+
+// connections holds the pull connections and who is linked.
+type connections struct {
+	mu      sync.Mutex
+	pulls   map[storage.NodeID]*pullConn
+	dialing map[storage.NodeID]chan struct{}
+	joined  map[storage.NodeID]string // address by which a node was joined
+	linked  map[storage.NodeID]bool
+	closed  bool
+}
+
+func (c *connections) init() {
+	c.pulls = make(map[storage.NodeID]*pullConn)
+	c.dialing = make(map[storage.NodeID]chan struct{})
+	c.joined = make(map[storage.NodeID]string)
+	c.linked = make(map[storage.NodeID]bool)
+}
+
+func (c *connections) closeAll() {
+	c.mu.Lock()
+	c.closed = true
+	all := make([]*pullConn, 0, len(c.pulls))
+	for _, p := range c.pulls {
+		all = append(all, p)
+	}
+	c.mu.Unlock()
+	for _, p := range all {
+		p.close(ErrClosed)
+	}
+}
+
+// remember notes an address by which a node was reached.
+func (n *Node) remember(id storage.NodeID, address string) {
+	n.conns.mu.Lock()
+	defer n.conns.mu.Unlock()
+	n.conns.joined[id] = address
+}
+
+// dialTLS connects to address and proves both keys.
+func (n *Node) dialTLS(ctx context.Context, address, proto string, want storage.NodeID) (*tls.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
+	defer cancel()
+	conn, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	secure := tls.Client(conn, n.clientTLS(proto, want))
+	if err := secure.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("prove keys with %s: %w", address, err)
+	}
+	n.sawOwn(conn.LocalAddr())
+	return secure, nil
+}
+
+// dialAny tries the addresses of a node in turn.
+func (n *Node) dialAny(ctx context.Context, id storage.NodeID, addresses []string, proto string) (*tls.Conn, error) {
+	n.conns.mu.Lock()
+	if joined := n.conns.joined[id]; joined != "" && !slices.Contains(addresses, joined) {
+		addresses = append(slices.Clone(addresses), joined)
+	}
+	n.conns.mu.Unlock()
+	err := fmt.Errorf("no address of node %s is known", id)
+	for _, address := range addresses {
+		var conn *tls.Conn
+		if conn, err = n.dialTLS(ctx, address, proto, id); err == nil {
+			return conn, nil
+		}
+	}
+	return nil, err
+}
+
+// dialLink does one dial for the core.
+func (n *Node) dialLink(d mesh.Dial) {
+	conn, err := n.dialAny(n.ctx, d.Node, d.Addresses, protoLink)
+	if err == nil {
+		err = n.hub.Dial(n.ctx, d.Node, conn)
+	}
+	if err != nil {
+		n.log.Debug("dial", "node", d.Node.Short(), "err", err)
+		n.put(func(c *mesh.Core, now mesh.Time) { c.DialFailed(now, d.Node) })
+	}
+}
+
+// Up, Frame and Down make the node the handler of its links.
+func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
+	n.conns.mu.Lock()
+	n.conns.linked[peer] = true
+	n.conns.mu.Unlock()
+	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkUp(now, peer, mesh.LinkInfo{RTT: rtt, Address: remote}) })
+	if rtt > 0 && rtt < eagerPull {
+		n.spawn(func() {
+			if _, err := n.pullConn(n.ctx, peer); err != nil {
+				n.log.Debug("open the pull connection", "node", peer.Short(), "err", err)
+			}
+		})
+	}
+}
+
+// Frame hands a neighbor's frame to the core.
+func (n *Node) Frame(peer storage.NodeID, frame []byte) {
+	n.put(func(c *mesh.Core, now mesh.Time) { c.Receive(now, peer, frame) })
+}
+
+// Down tells the core that a link is gone, and ends pulls over it.
+func (n *Node) Down(peer storage.NodeID, reason error) {
+	n.log.Debug("link down", "node", peer.Short(), "reason", reason)
+	n.conns.mu.Lock()
+	delete(n.conns.linked, peer)
+	pulls := n.conns.pulls[peer]
+	n.conns.mu.Unlock()
+	if pulls != nil {
+		pulls.close(reason)
+	}
+	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkDown(now, peer) })
+}
+
+// linked returns the neighbors with which there is a link, in order.
+func (n *Node) linked() []storage.NodeID {
+	n.conns.mu.Lock()
+	defer n.conns.mu.Unlock()
+	all := make([]storage.NodeID, 0, len(n.conns.linked))
+	for id := range n.conns.linked {
+		all = append(all, id)
+	}
+	slices.SortFunc(all, storage.NodeID.Compare)
+	return all
+}
+
+// pullConn returns the pull connection to peer; it dials if there is none.
+func (n *Node) pullConn(ctx context.Context, peer storage.NodeID) (*pullConn, error) {
+	for {
+		n.conns.mu.Lock()
+		if p := n.conns.pulls[peer]; p != nil {
+			n.conns.mu.Unlock()
+			return p, nil
+		}
+		wait, dialing := n.conns.dialing[peer]
+		if !dialing {
+			wait = make(chan struct{})
+			n.conns.dialing[peer] = wait
+			n.conns.mu.Unlock()
+			return n.dialPull(ctx, peer, wait)
+		}
+		n.conns.mu.Unlock()
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (n *Node) dialPull(ctx context.Context, peer storage.NodeID, wait chan struct{}) (*pullConn, error) {
+	defer func() {
+		n.conns.mu.Lock()
+		delete(n.conns.dialing, peer)
+		n.conns.mu.Unlock()
+		close(wait)
+	}()
+	var addresses []string
+	n.do(func(c *mesh.Core, _ mesh.Time) {
+		if r := c.Record(peer); r != nil {
+			addresses = r.Addresses
+		}
+	})
+	conn, err := n.dialAny(ctx, peer, addresses, protoPull)
+	if err != nil {
+		return nil, err
+	}
+	p := newPullConn(n, peer, conn)
+	if err := n.addPull(p); err != nil {
+		return nil, err
+	}
+	n.spawn(func() { n.runPull(p) })
+	return p, nil
+}
+
+// addPull makes p the connection over which this node asks, unless there is
+// one already: then p only serves.
+func (n *Node) addPull(p *pullConn) error {
+	n.conns.mu.Lock()
+	defer n.conns.mu.Unlock()
+	if n.conns.closed {
+		p.conn.NetConn().Close()
+		return ErrClosed
+	}
+	if n.conns.pulls[p.peer] == nil {
+		n.conns.pulls[p.peer] = p
+	}
+	return nil
+}
+
+func (n *Node) runPull(p *pullConn) {
+	stop := context.AfterFunc(n.ctx, func() { p.close(ErrClosed) })
+	defer stop()
+	p.run()
+	n.conns.mu.Lock()
+	if n.conns.pulls[p.peer] == p {
+		delete(n.conns.pulls, p.peer)
+	}
+	n.conns.mu.Unlock()
+	p.close(nil)
+}
+
+// serve takes a connection that speaks a protocol of the mesh, with both keys
+// proven, and serves it until it ends.
+func (n *Node) serve(conn *tls.Conn, proto string) error {
+	peer, err := peerKey(conn.ConnectionState())
+	if err != nil {
+		conn.Close()
+		return err
+	}
+	n.sawOwn(conn.LocalAddr())
+	switch proto {
+	case protoLink:
+		return n.hub.Accept(peer, conn)
+	case protoPull:
+		p := newPullConn(n, peer, conn)
+		if err := n.addPull(p); err != nil {
+			return err
+		}
+		n.runPull(p)
+		return nil
+	case protoJoin:
+		return n.serveJoin(conn, peer)
+	}
+	conn.Close()
+	return errors.New("cluster: unknown protocol " + proto)
+}

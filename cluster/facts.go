@@ -1,0 +1,115 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/storage"
+)
+
+// Network returns what network/nodes, links, routes, graph and services show.
+func (n *Node) Network(what string) (list any, err error) {
+	n.do(func(c *mesh.Core, _ mesh.Time) {
+		switch what {
+		case "nodes":
+			list = c.Nodes()
+		case "links":
+			list = c.Links()
+		case "routes":
+			list = c.Routes()
+		case "graph":
+			list = c.Graph()
+		default:
+			err = fmt.Errorf("cluster: there is no list of %q", what)
+		}
+	})
+	return list, err
+}
+
+// Neighbors returns status.neighbors.
+func (n *Node) Neighbors() (list any) {
+	n.do(func(c *mesh.Core, _ mesh.Time) { list = c.Neighbors() })
+	return list
+}
+
+// Spread returns how many nodes are known to hold a commit, of how many.
+func (n *Node) Spread(h storage.Hash) (have, of int) {
+	at, err := n.cfg.Store.Locate(h)
+	n.coreMu.Lock()
+	defer n.coreMu.Unlock()
+	if err != nil {
+		_, of = n.core.Spread(storage.LogID{}, 0)
+		return 0, of
+	}
+	return n.core.Spread(at.Log, at.UpTo)
+}
+
+// story is this node's part in commits/{hash}.
+type story struct {
+	Commit    storage.Hash   `json:"commit"`
+	Page      string         `json:"page"`
+	Log       storage.LogID  `json:"log"`
+	Sequence  uint64         `json:"sequence"`
+	Hops      []hop          `json:"hops"`
+	Discarded map[string]int `json:"discarded_notices"`
+}
+
+type hop struct {
+	Node       string    `json:"node"`
+	HeardFrom  string    `json:"heard_from"`
+	PulledFrom string    `json:"pulled_from"`
+	At         time.Time `json:"at"`
+}
+
+// Story returns how a commit came here and which notices of it came too late.
+func (n *Node) Story(h storage.Hash) (any, bool) {
+	c, err := n.cfg.Store.Commit(h)
+	if err != nil {
+		return nil, false
+	}
+	s := story{Commit: h, Page: n.cfg.PageName(c.Path), Log: c.Log, Sequence: c.Sequence, Hops: []hop{}, Discarded: map[string]int{}}
+	n.do(func(core *mesh.Core, now mesh.Time) {
+		told, found := core.Story(h)
+		if !found {
+			return
+		}
+		at := time.Now().Add(-now.Sub(told.At)).UTC()
+		s.Hops = append(s.Hops, hop{n.cfg.Name, told.HeardFrom, told.PulledFrom, at})
+		if told.Discarded != nil {
+			s.Discarded = told.Discarded
+		}
+	})
+	return s, true
+}
+
+// Forget removes a node, named by its id or its name, from the pool.
+func (n *Node) Forget(node string) (storage.NodeID, error) {
+	var found []storage.NodeID
+	ok := false
+	n.do(func(c *mesh.Core, now mesh.Time) {
+		for _, info := range c.Nodes() {
+			if info.Name == node || info.ID.String() == node {
+				found = append(found, info.ID)
+			}
+		}
+		if len(found) == 1 {
+			ok = c.Forget(now, found[0])
+		}
+	})
+	switch {
+	case len(found) == 0:
+		return storage.NodeID{}, fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
+	case len(found) > 1:
+		return storage.NodeID{}, fmt.Errorf("cluster: %d nodes are named %q; give the id", len(found), node)
+	case !ok:
+		return storage.NodeID{}, fmt.Errorf("cluster: node %q is this node; it can't forget itself", node)
+	}
+	return found[0], nil
+}
+
+// Counters returns totals of the mesh protocol since the start.
+func (n *Node) Counters() (c mesh.Counters) {
+	n.do(func(core *mesh.Core, _ mesh.Time) { c = core.Counters() })
+	return c
+}

@@ -1,0 +1,234 @@
+package cluster
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/events/wire"
+	"github.com/erwik/erwik/storage"
+)
+
+const (
+	joinVersion  = 1
+	maxJoin      = 1 << 20
+	joinTime     = 2 * time.Minute
+	joinRetryMin = 200 * time.Millisecond
+	joinRetryMax = 30 * time.Second
+
+	roleDialer   = "erwik join 1 dialer\x00"
+	roleListener = "erwik join 1 listener\x00"
+)
+
+type joinMessage struct {
+	Version int      `json:"version"`
+	Proof   string   `json:"proof,omitempty"`
+	Pool    [][]byte `json:"pool,omitempty"`
+	Error   string   `json:"error,omitempty"`
+}
+
+func joinProof(secret, role string, exporter []byte) []byte {
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(role))
+	mac.Write(exporter)
+	return mac.Sum(nil)
+}
+
+func joinExporter(conn *tls.Conn) ([]byte, error) {
+	state := conn.ConnectionState()
+	return state.ExportKeyingMaterial("EXPORTER-erwik-join", nil, 32)
+}
+
+func writeJoin(conn net.Conn, m joinMessage) error {
+	m.Version = joinVersion
+	text, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("encode join: %w", err)
+	}
+	_, err = conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(text))), text...))
+	return err
+}
+
+func readJoin(conn net.Conn) (m joinMessage, err error) {
+	var head [4]byte
+	if _, err := io.ReadFull(conn, head[:]); err != nil {
+		return m, fmt.Errorf("read join: %w", err)
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size > maxJoin {
+		return m, fmt.Errorf("read join: a message of %d bytes, at most %d", size, maxJoin)
+	}
+	text, err := io.ReadAll(io.LimitReader(conn, int64(size)))
+	if err != nil || len(text) < int(size) {
+		return m, fmt.Errorf("read join: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("read join: %w", err)
+	}
+	if m.Version != joinVersion {
+		return m, fmt.Errorf("the far end speaks version %d of the join, this node version %d", m.Version, joinVersion)
+	}
+	return m, nil
+}
+
+// records decodes and verifies the pool of the far end, whose own comes first.
+func (m joinMessage) records(from storage.NodeID) ([]*events.Record, error) {
+	if len(m.Pool) == 0 || len(m.Pool) > events.MaxPool {
+		return nil, fmt.Errorf("a pool of %d nodes", len(m.Pool))
+	}
+	var all []*events.Record
+	for _, b := range m.Pool {
+		r := wire.NewReader(b)
+		record := events.ReadRecord(&r)
+		if err := r.Done(); err != nil {
+			return nil, fmt.Errorf("node record: %w", err)
+		}
+		if err := record.Verify(); err != nil {
+			return nil, fmt.Errorf("node record: %w", err)
+		}
+		all = append(all, record)
+	}
+	if all[0].ID != from {
+		return nil, errors.New("the first record is not the sender's own")
+	}
+	return all, nil
+}
+
+// pool encodes this node's pool, its own record first.
+func (n *Node) pool() (encoded [][]byte) {
+	n.do(func(c *mesh.Core, _ mesh.Time) {
+		if own := c.Record(n.self); own != nil {
+			encoded = append(encoded, own.Append(nil))
+		}
+		for _, r := range c.Records() {
+			if r.ID != n.self {
+				encoded = append(encoded, r.Append(nil))
+			}
+		}
+	})
+	return encoded
+}
+
+// serveJoin answers a node that wants to join.
+func (n *Node) serveJoin(conn *tls.Conn, from storage.NodeID) error {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(joinTime))
+	asked, err := readJoin(conn)
+	if err != nil {
+		return err
+	}
+	records, secret, err := n.checkJoin(conn, asked, from)
+	if err != nil {
+		n.count("join_refused")
+		return errors.Join(err, writeJoin(conn, joinMessage{Error: err.Error()}))
+	}
+	if err := n.welcome(records, true); err != nil {
+		return errors.Join(err, writeJoin(conn, joinMessage{Error: "the node can't note the admission: " + err.Error()}))
+	}
+	exporter, err := joinExporter(conn)
+	if err != nil {
+		return err
+	}
+	n.log.Info("a node joined", "node", records[0].Name, "id", from.String(), "address", conn.RemoteAddr().String())
+	return writeJoin(conn, joinMessage{Proof: hex.EncodeToString(joinProof(secret, roleListener, exporter)), Pool: n.pool()})
+}
+
+func (n *Node) checkJoin(conn *tls.Conn, asked joinMessage, from storage.NodeID) ([]*events.Record, string, error) {
+	exporter, err := joinExporter(conn)
+	if err != nil {
+		return nil, "", err
+	}
+	proof, err := hex.DecodeString(asked.Proof)
+	if err != nil {
+		return nil, "", errWrongSecret
+	}
+	secret, err := n.matchSecret(proof, roleDialer, exporter)
+	if err != nil {
+		return nil, "", err
+	}
+	records, err := asked.records(from)
+	return records, secret, err
+}
+
+// welcome admits the node that stands first and takes over what it knows.
+func (n *Node) welcome(records []*events.Record, tell bool) error {
+	if err := n.cfg.Store.Admit(n.ctx, records[0].ID, records[0].Name); err != nil {
+		return err
+	}
+	n.admitNew()
+	n.do(func(c *mesh.Core, now mesh.Time) { c.Learn(now, tell, records...) })
+	return nil
+}
+
+// join asks address until it is let in.
+func (n *Node) join(address string, token Token) {
+	wait := joinRetryMin
+	for n.ctx.Err() == nil {
+		err := n.joinOnce(address, token)
+		if err == nil {
+			n.joined()
+			return
+		}
+		n.setJoinError(fmt.Errorf("join %s: %w", address, err))
+		n.log.Warn("join", "address", address, "err", err, "retry_in", wait.String())
+		select {
+		case <-n.ctx.Done():
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+		wait = min(2*wait, joinRetryMax)
+	}
+}
+
+func (n *Node) joinOnce(address string, token Token) error {
+	ctx, cancel := context.WithTimeout(n.ctx, joinTime)
+	defer cancel()
+	conn, err := n.dialTLS(ctx, address, protoJoin, token.Node)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(joinTime))
+	peer, err := peerKey(conn.ConnectionState())
+	if err != nil {
+		return err
+	}
+	if peer == n.self {
+		return nil // the address is this node's own
+	}
+	exporter, err := joinExporter(conn)
+	if err != nil {
+		return err
+	}
+	if err := writeJoin(conn, joinMessage{Proof: hex.EncodeToString(joinProof(token.Secret, roleDialer, exporter)), Pool: n.pool()}); err != nil {
+		return err
+	}
+	answer, err := readJoin(conn)
+	if err != nil {
+		return err
+	}
+	if answer.Error != "" {
+		return fmt.Errorf("refused: %.500s", answer.Error)
+	}
+	proof, err := hex.DecodeString(answer.Proof)
+	if err != nil || !hmac.Equal(proof, joinProof(token.Secret, roleListener, exporter)) {
+		return errors.New("the node that answered does not hold the secret; somebody may stand between")
+	}
+	records, err := answer.records(peer)
+	if err != nil {
+		return err
+	}
+	n.remember(peer, address)
+	return n.welcome(records, true)
+}

@@ -1,0 +1,92 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/erwik/erwik/events"
+)
+
+// Every table, queue and cache of the core has its limit here, with what
+// happens when it is full. Nothing else bounds the core's memory.
+const (
+	// MaxNodes in the pool. More: the record is dropped (DropFull) and an alarm raised.
+	MaxNodes = events.MaxPool
+	// MaxLogs in the vector. More: the log is not pulled, and an alarm raised.
+	MaxLogs = 1 << 16
+	// MaxEvents that the core remembers with whom it told. More: the oldest is
+	// forgotten; if a copy of it comes again, its list is honoured again.
+	MaxEvents = 4096
+	// MaxStories is how many commits have a story. More: the oldest is forgotten.
+	MaxStories = 10_000
+	// MaxLimbo is how many events and records of nodes not admitted (yet) are
+	// kept. More: the oldest is dropped (DropUnadmitted).
+	MaxLimbo = 64
+	// MaxTombstones of removed nodes. More: the oldest is forgotten.
+	MaxTombstones = 1024
+
+	// MaxFrame is the largest frame that is read (DropFrame beyond).
+	MaxFrame = 32 << 10
+	// HealthyFrame is the most that is put into one frame on a healthy link.
+	HealthyFrame = 4 << 10
+	// SlowFrame is the most that is put into one frame on a slow link; one item
+	// is always sent, however long it is.
+	SlowFrame = 300
+	// MaxQueueLogs is how many commit notices wait on one link, one per log.
+	// More: the oldest is dropped, and the vector hash is sent instead ("compare
+	// with me"), which makes the neighbor find what it lacks.
+	MaxQueueLogs = 1024
+	// MaxQueueItems bounds each of the other kinds of item waiting on one link
+	// (events of nodes, holders, records, repair jobs). More: the newest is
+	// dropped; the table's digest heals it.
+	MaxQueueItems = 8192
+
+	// MaxPulls open at once, MaxPullsPeer from one neighbor (1 if it is slow).
+	// More: the log waits until one is done.
+	MaxPulls     = 32
+	MaxPullsPeer = 4
+	// MaxRanges in one pull.
+	MaxRanges = 64
+
+	// MaxChecks is how many signatures of one neighbor are checked in one
+	// second. More: its events and records are dropped (DropFlood).
+	MaxChecks = 4000
+)
+
+// Times of the core. The shell calls Tick every TickEvery.
+const (
+	TickEvery = 50 * time.Millisecond
+
+	heartbeatHealthy = 8 * time.Second
+	heartbeatSlow    = 60 * time.Second
+	heartbeatBytes   = 400 // of IP traffic that one heartbeat and its answer take
+
+	slowFrom   = 500 * time.Millisecond // a link is slow from here
+	healthyTo  = 250 * time.Millisecond // and healthy again below
+	ackHealthy = 3 * time.Second        // without acknowledgement: send once more, then give up
+	ackSlow    = 30 * time.Second
+
+	deadHealthy = 3 * time.Second
+	deadSlow    = 60 * time.Second
+
+	announceEvery = time.Second      // per link, for up and down; doubles while it flaps
+	announceMax   = 10 * time.Second // where the doubling ends
+	costEvery     = 5 * time.Second  // per link, for costs
+
+	dialOther  = 10 * time.Second // after which the higher id dials too
+	dialMin    = 500 * time.Millisecond
+	dialMax    = 30 * time.Second
+	dialExpiry = 3 * time.Minute // a dial that nobody answered for
+
+	pullHealthy = 2 * time.Second // without progress: try the next best
+	pullSlow    = 60 * time.Second
+	pullBackoff = 30 * time.Second // longest wait after failures
+
+	quietFor     = 2 * time.Second  // no commit for so long: a differing vector hash means something
+	sessionFor   = 5 * time.Second  // one comparison on a healthy link
+	sessionSlow  = 90 * time.Second // one comparison on a slow link
+	newcomerFor  = 10 * time.Second // others may not know a node yet for so long
+	newcomerSlow = 60 * time.Second
+	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link
+	holdersSlow  = 5 * time.Second
+	gateFor      = 20 * time.Second // on a slow link, how long a notice may hold back the next while the neighbor pulls
+)

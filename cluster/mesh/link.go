@@ -1,0 +1,372 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// link is the connection to one neighbor, and what was measured on it.
+type link struct {
+	node  *node
+	info  LinkInfo
+	up    bool // the shell says so
+	heard bool // a frame of the other side came over it
+	acked bool // the other side has acknowledged one of ours: it works both ways
+	since Time // of the last change of up
+
+	srtt     time.Duration // smoothed time until a frame is acknowledged; 0 = unknown
+	pullTime time.Duration // smoothed time to pull 1 KiB; 0 = unknown
+	bps      int64         // smoothed bytes a second of pulls; 0 = unknown
+	slow     bool
+	step     events.Step // cost by which this node reckons
+
+	said      bool // own link record says up
+	sayAt     Time // no earlier up or down than this
+	saidAt    Time // when up or down was last said
+	costAt    Time // no earlier cost than this
+	saySpaced time.Duration
+
+	number  uint64 // of the last frame that wanted an acknowledgement
+	flight  *flight
+	ackDue  uint64
+	queue   queue
+	gate    gate
+	beatAt  Time // when to send a heartbeat, unless the other side does
+	named   named
+	namedAt Time
+	told    named // what we named last
+	toldAt  Time
+	checks  int // signatures checked in this second
+
+	vectorDiffers, tableDiffers bool
+	differs                     Time  // since when
+	compared                    bool  // the first summary of this link was compared
+	skips                       int   // heartbeats that differed while commits came
+	compareAt                   Time  // vectors are not compared again before
+	drilled                     named // at the last comparison: theirs
+	drilledOwn                  named
+}
+
+// named are the three hashes of a summary.
+type named struct{ pool, table, vector uint64 }
+
+// flight is the frame that waits for its acknowledgement.
+type flight struct {
+	number, earlier uint64 // the number it had when it was sent first, 0 if that is number
+	first, sent     Time
+	body            []byte
+	notices         []*notice
+}
+
+// gate holds back notices on a slow link while the neighbor is busy with the last.
+type gate struct {
+	log      *logState
+	sequence uint64
+	until    Time
+}
+
+// usable reports whether frames are known to pass both ways.
+func (l *link) usable() bool { return l.up && l.heard && l.acked }
+
+// rtt is the smoothed acknowledgement time, or the best guess.
+func (l *link) rtt() time.Duration {
+	switch {
+	case l.srtt > 0:
+		return l.srtt
+	case l.info.RTT > 0:
+		return l.info.RTT
+	}
+	return 20 * time.Millisecond
+}
+
+// cost is the expected time for a notice and the pull of 1 KiB over the link.
+func (l *link) cost(now Time) time.Duration {
+	rtt := l.rtt()
+	pull := l.pullTime
+	if pull == 0 {
+		pull = 2 * rtt
+		if l.bps > 0 {
+			pull = rtt + time.Duration(1024*int64(time.Second)/l.bps)
+		}
+	}
+	cost := rtt/2 + pull
+	if l.flight != nil {
+		cost = max(cost, now.Sub(l.flight.sent)) // it waits that long already
+	}
+	if l.slow {
+		cost = max(cost, slowFrom)
+	}
+	return cost
+}
+
+// ackLimit is how long an acknowledgement may take.
+func (l *link) ackLimit() time.Duration {
+	switch {
+	case !l.acked && l.info.RTT > 0:
+		return min(max(ackHealthy, 10*l.info.RTT), 2*ackSlow)
+	case !l.acked || l.srtt >= slowFrom:
+		return max(ackSlow, 10*l.srtt)
+	}
+	return max(ackHealthy, 10*l.srtt)
+}
+
+// beat is the time between heartbeats.
+func (l *link) beat() time.Duration {
+	if !l.slow {
+		return heartbeatHealthy
+	}
+	every := time.Duration(heartbeatSlow)
+	if l.bps > 0 {
+		every = max(every, time.Duration(10*heartbeatBytes*int64(time.Second)/l.bps))
+	}
+	return every
+}
+
+// linkUp starts a link: both sides name what they have.
+func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
+	if peer == c.cfg.Self {
+		c.alarmOnce(Alarm{Kind: AlarmTwin, Node: peer, Text: "a connection with this node's own key: " + info.Address})
+		c.out.Close = append(c.out.Close, Close{Peer: peer, Reason: "own key"})
+		return
+	}
+	n := c.addNode(peer)
+	if n == nil {
+		c.out.Close = append(c.out.Close, Close{Peer: peer, Reason: "the pool is full"})
+		return
+	}
+	if n.link != nil && n.link.up {
+		c.linkDown(peer, "replaced")
+	}
+	old := n.link
+	l := &link{node: n, info: info, up: true, since: c.now, number: c.rng.Uint64N(1 << 20)}
+	if old != nil { // what was measured is the best guess until it is measured again
+		l.number = old.number
+		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
+		l.srtt, l.pullTime, l.bps, l.slow = old.srtt, old.pullTime, old.bps, old.slow
+	}
+	l.step = events.StepOf(l.cost(c.now))
+	l.beatAt = c.now.Add(l.beat())
+	l.queue.init()
+	l.queue.first = true
+	n.link = l
+	n.dial = dial{}
+	c.touch(l)
+}
+
+// linkDown ends a link: what waited on it finds other ways.
+func (c *Core) linkDown(peer storage.NodeID, reason string) {
+	n := c.nodes.byID[peer]
+	if n == nil || n.link == nil || !n.link.up {
+		return
+	}
+	l := n.link
+	was := l.usable()
+	l.up, l.heard, l.acked = false, false, false
+	l.since = c.now
+	c.nodes.version++
+	n.dial = dial{after: c.now.Add(c.jitter(dialMin)), other: c.now.Add(dialOther)}
+	if was {
+		c.sayLink(l)
+	}
+	c.closeSessions(n)
+	c.pullsBroken(n)
+	waiting := l.queue.takeNotices()
+	if l.flight != nil {
+		waiting = append(l.flight.notices, waiting...)
+		l.flight = nil
+	}
+	for _, q := range waiting {
+		names := q.open
+		names.Add(n.slot)
+		q.state.passed.RemoveAll(&names)
+		c.forward(q.state, names, nil)
+	}
+}
+
+// giveUp ends a link that the shell still thinks is there.
+func (c *Core) giveUp(l *link, reason string) {
+	c.out.Close = append(c.out.Close, Close{Peer: l.node.id, Reason: reason})
+	c.linkDown(l.node.id, reason)
+}
+
+// nowUsable is called when frames are first known to pass both ways.
+func (c *Core) nowUsable(l *link) {
+	c.nodes.version++
+	l.step = events.StepOf(l.cost(c.now))
+	c.sayLink(l)
+	for _, log := range c.vector.logs {
+		if l.node.holding(log) > log.held {
+			c.want(log)
+		}
+	}
+}
+
+// acknowledged ends the flight that number names.
+func (c *Core) acknowledged(l *link, number uint64) {
+	f := l.flight
+	if f == nil || number == 0 || number != f.number && number != f.earlier {
+		return
+	}
+	sample := c.now.Sub(f.sent)
+	if number == f.earlier {
+		sample = c.now.Sub(f.first)
+	}
+	if l.srtt == 0 || !l.acked {
+		l.srtt = max(sample, 1)
+	} else {
+		l.srtt = max(l.srtt+(sample-l.srtt)/8, 1)
+	}
+	l.flight = nil
+	before := l.usable()
+	l.acked = true
+	if !before && l.usable() {
+		c.nowUsable(l)
+	}
+	c.touch(l)
+}
+
+// receive takes one frame.
+func (c *Core) receive(peer storage.NodeID, b []byte) {
+	n := c.nodes.byID[peer]
+	if n == nil || n.link == nil || !n.link.up {
+		c.drop(n, DropNoLink)
+		return
+	}
+	l := n.link
+	f, err := decodeFrame(b)
+	if err != nil {
+		c.drop(n, DropFrame)
+		return
+	}
+	if !l.heard {
+		l.heard = true
+		if l.usable() {
+			c.nowUsable(l)
+		}
+	}
+	c.acknowledged(l, f.ack)
+	if f.number != 0 {
+		l.ackDue = f.number
+		c.touch(l)
+	}
+	for _, it := range f.items {
+		c.receiveItem(n, it)
+		if !l.up {
+			return
+		}
+	}
+}
+
+func (c *Core) receiveItem(n *node, it item) {
+	switch it := it.(type) {
+	case *summaryItem:
+		c.receiveSummary(n, it)
+	case *eventItem:
+		c.receiveEvent(n, &it.event, &it.exclude)
+	case *originsItem:
+		c.receiveOrigins(n, it)
+	case *logsItem:
+		c.receiveLogs(n, it)
+	case *holdersItem:
+		c.receiveHolders(n, it)
+	case *subjectsItem:
+		c.receiveSubjects(n, it)
+	case *nodeItem:
+		c.receiveRecord(n, it.record)
+	case *linkItem:
+		c.receiveLink(n, it.record)
+	}
+}
+
+// tickLink lets time pass on one link.
+func (c *Core) tickLink(l *link) {
+	if f := l.flight; f != nil {
+		waiting := c.now.Sub(f.sent)
+		switch {
+		case waiting <= l.ackLimit():
+		case f.earlier == 0:
+			c.resend(l)
+		default:
+			c.giveUp(l, "no acknowledgement")
+			return
+		}
+	}
+	c.classify(l)
+	if l.usable() && c.now >= l.beatAt {
+		l.queue.beat = true
+		l.beatAt = c.now.Add(l.beat())
+		c.touch(l)
+	}
+	if l.queue.waits() {
+		c.touch(l)
+	}
+	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > 300*time.Millisecond && c.now.Sub(l.toldAt) > time.Second {
+		l.queue.answer = true // the table has settled: let the other side compare
+		c.touch(l)
+	}
+}
+
+// classify keeps a link's class and cost.
+func (c *Core) classify(l *link) {
+	if !l.usable() {
+		return
+	}
+	waiting := time.Duration(0)
+	if l.flight != nil {
+		waiting = c.now.Sub(l.flight.sent)
+	}
+	was := l.slow
+	switch {
+	case l.srtt >= slowFrom || waiting >= slowFrom:
+		l.slow = true
+	case l.srtt < healthyTo && waiting < healthyTo:
+		l.slow = false
+	}
+	if was != l.slow {
+		l.beatAt = c.now.Add(l.beat())
+	}
+	step := events.StepOf(l.cost(c.now))
+	if was != l.slow || step >= l.step+2 || step+2 <= l.step {
+		l.step = step
+		c.nodes.version++
+	}
+	if l.said != l.usable() && c.now >= l.sayAt {
+		c.sayLink(l)
+	} else if r := c.nodes.at(c.self).outTo(l.node.slot); r != nil && r.Up && c.now >= l.costAt &&
+		(l.step >= r.Step+2 || l.step+2 <= r.Step) {
+		c.sayCost(l)
+	}
+}
+
+// sayLink announces that a link is up or down, less often while it flaps.
+func (c *Core) sayLink(l *link) {
+	up := l.usable()
+	if l.said == up || c.now < l.sayAt || c.nodes.at(c.self).record == nil {
+		return
+	}
+	if l.saySpaced == 0 || c.now.Sub(l.saidAt) > 3*announceMax {
+		l.saySpaced = announceEvery
+	} else {
+		l.saySpaced = min(2*l.saySpaced, announceMax)
+	}
+	l.said, l.saidAt = up, c.now
+	l.sayAt = c.now.Add(l.saySpaced)
+	c.sayCost(l)
+}
+
+// sayCost signs and sends the own record of a link as it is now.
+func (c *Core) sayCost(l *link) {
+	self := c.nodes.at(c.self)
+	c.nodes.counter++
+	r := &events.LinkRecord{From: self.id, To: l.node.id, Up: l.usable(),
+		Incarnation: self.incarnation(), Counter: c.nodes.counter}
+	if r.Up {
+		r.Step = l.step
+	}
+	r.Sig = c.cfg.Sign(r.SignedBytes(nil))
+	l.costAt = c.now.Add(costEvery)
+	c.setOut(self, l.node.slot, r)
+	c.tellRecord(recordKey{node: c.self, to: l.node.slot}, nil)
+}

@@ -1,0 +1,399 @@
+package mesh
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// limbo is something about a node that is not admitted or not known yet.
+type limbo struct {
+	from    *node
+	event   *events.Event
+	exclude *events.Exclusion
+	record  *events.Record
+	link    *events.LinkRecord
+	holds   item // logs or holders
+}
+
+// wait keeps something for later; what does not fit any more is lost.
+func (c *Core) wait(l limbo) {
+	c.drop(l.from, DropUnadmitted)
+	c.nodes.limbo = append(c.nodes.limbo, l)
+	if len(c.nodes.limbo) > MaxLimbo {
+		c.nodes.limbo = slices.Delete(c.nodes.limbo, 0, 1)
+	}
+}
+
+// retryLimbo looks again at what waits, after somebody was admitted or known.
+func (c *Core) retryLimbo() {
+	if !c.limboDue {
+		return
+	}
+	c.limboDue = false
+	waiting := c.nodes.limbo
+	c.nodes.limbo = nil
+	for _, w := range waiting {
+		switch {
+		case w.event != nil:
+			c.receiveEvent(w.from, w.event, w.exclude)
+		case w.record != nil:
+			c.receiveRecord(w.from, w.record)
+		case w.link != nil:
+			c.receiveLink(w.from, w.link)
+		case w.from.link != nil && w.from.link.up:
+			c.receiveItem(w.from, w.holds)
+		}
+	}
+}
+
+func (c *Core) admit(id storage.NodeID) {
+	if c.nodes.admitted[id] {
+		return
+	}
+	c.nodes.admitted[id] = true
+	c.limboDue = true
+	for _, n := range c.nodes.slots { // limbo may not have kept everything that was told of its logs
+		if n.link == nil {
+			continue
+		}
+		n.link.drilled.vector = 0
+		if n.link.usable() && !n.link.slow {
+			n.link.queue.beat = true
+			c.touch(n.link)
+		}
+	}
+}
+
+// setSelf makes a new own record and tells it.
+func (c *Core) setSelf(r *events.Record, unixMillis uint64) {
+	self := c.nodes.at(c.self)
+	r.Incarnation = max(c.incarnation+1, unixMillis)
+	c.incarnation = r.Incarnation
+	c.persist("self", binary.BigEndian.AppendUint64(nil, c.incarnation))
+	r.Sig = c.cfg.Sign(r.SignedBytes(nil))
+	c.setRecord(self, r)
+	for _, n := range c.nodes.slots {
+		if n.link != nil && n.link.said { // said under the last incarnation
+			c.sayCost(n.link)
+		}
+	}
+	c.tellAll(events.NewNeighbor(self.id, r))
+}
+
+// refute answers news that this node is dead, or a younger record of it.
+func (c *Core) refute(heard uint64) {
+	self := c.nodes.at(c.self)
+	if self.record == nil || heard < c.incarnation || c.now < c.refuteAt {
+		return
+	}
+	c.refuteAt = c.now.Add(time.Second)
+	if c.refuted++; c.refuted == 5 {
+		c.alarmOnce(Alarm{Kind: AlarmTwin, Node: self.id, Text: "this node's own record is raised elsewhere again and again: another process may use its key"})
+	}
+	r := *self.record
+	c.setSelf(&r, heard+1)
+}
+
+// acceptRecord takes a verified record if it is newer. It reports whether it was.
+func (c *Core) acceptRecord(from *node, r *events.Record) bool {
+	n := c.addNode(r.ID)
+	if n == nil {
+		c.drop(from, DropFull)
+		return false
+	}
+	if !c.newerRecord(n, r) {
+		c.drop(from, DropStale)
+		return false
+	}
+	c.setRecord(n, r)
+	c.limboDue = true
+	return true
+}
+
+func (c *Core) newerRecord(n *node, r *events.Record) bool {
+	if c.cfg.bugs.staleRecordWins {
+		return n.record == nil || n.record.Incarnation != r.Incarnation
+	}
+	if n.gone != nil && r.Incarnation <= n.gone.Dead.Incarnation {
+		return false
+	}
+	return r.Incarnation > n.incarnation()
+}
+
+// receiveRecord takes a node record from a neighbor's table.
+func (c *Core) receiveRecord(from *node, r *events.Record) {
+	if r.ID == c.cfg.Self {
+		if r.Incarnation > c.incarnation && c.mayCheck(from) && c.verifyRecord(r) {
+			c.refute(r.Incarnation)
+		}
+		return
+	}
+	if !c.nodes.admitted[r.ID] {
+		c.wait(limbo{from: from, record: r})
+		return
+	}
+	if n := c.nodes.byID[r.ID]; n != nil && !c.newerRecord(n, r) {
+		c.drop(from, DropStale)
+		return
+	}
+	if !c.mayCheck(from) {
+		return
+	}
+	if !c.verifyRecord(r) {
+		c.drop(from, DropSignature)
+		return
+	}
+	if c.acceptRecord(from, r) {
+		c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from)
+	}
+}
+
+// receiveLink takes a link record from a neighbor's table.
+func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
+	if r.From == c.cfg.Self {
+		return
+	}
+	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
+	if a == nil || b == nil || !a.member() || b.record == nil && b.gone == nil || !c.nodes.admitted[r.From] {
+		if a == nil || a.gone == nil {
+			c.wait(limbo{from: from, link: r})
+		}
+		return
+	}
+	if r.Incarnation < a.incarnation() || !r.Newer(a.outTo(b.slot)) {
+		c.drop(from, DropStale)
+		return
+	}
+	if !c.mayCheck(from) {
+		return
+	}
+	var buf [256]byte
+	if !c.cfg.Verify(r.From, r.SignedBytes(buf[:0]), &r.Sig) {
+		c.drop(from, DropSignature)
+		return
+	}
+	c.setOut(a, b.slot, r)
+	c.tellRecord(recordKey{a.slot, b.slot}, from)
+}
+
+// takeNews acts on a verified event of a node that was not known.
+func (c *Core) takeNews(from *node, e *events.Event) {
+	if e.Type == events.TypeNewNeighbor {
+		if e.Neighbor.ID == c.cfg.Self {
+			if e.Neighbor.Incarnation > c.incarnation {
+				c.refute(e.Neighbor.Incarnation)
+			}
+			return
+		}
+		c.acceptRecord(from, e.Neighbor)
+		return
+	}
+	if e.Dead.Node == c.cfg.Self {
+		c.refute(e.Dead.Incarnation)
+		return
+	}
+	n := c.nodes.byID[e.Dead.Node]
+	if e.Dead.Removed {
+		if n = c.addNode(e.Dead.Node); n != nil {
+			c.bury(n, e)
+		}
+		return
+	}
+	if n == nil || !n.member() || e.Dead.Incarnation < n.incarnation() {
+		c.drop(from, DropStale)
+		return
+	}
+	c.graphNow()
+	if !n.reachable && !n.dead || c.cfg.bugs.believeDeath {
+		c.markDead(n)
+	}
+}
+
+// markDead declares a node dead here.
+func (c *Core) markDead(n *node) {
+	n.dead = true
+	c.alarm(Alarm{Kind: AlarmDead, Node: n.id, Text: "no path of links leads to " + c.nameOf(n)})
+}
+
+// bury takes a node out of the pool and keeps its tombstone.
+func (c *Core) bury(n *node, e *events.Event) {
+	if n.slot == c.self || e.Dead.Incarnation < n.incarnation() ||
+		n.gone != nil && n.gone.Dead.Incarnation >= e.Dead.Incarnation {
+		return
+	}
+	if n.gone == nil {
+		if c.nodes.stones >= MaxTombstones {
+			c.alarmOnce(Alarm{Kind: AlarmFull, Text: "MaxTombstones: a removed node is not remembered"})
+			return
+		}
+		c.nodes.stones++
+	}
+	if n.link != nil && n.link.up {
+		c.giveUp(n.link, "the node was removed")
+	}
+	for to, r := range n.out {
+		if r != nil {
+			c.setOut(n, to, nil)
+		}
+	}
+	stone := *e
+	stone.Exclude = nil
+	c.rowChanged(n, recordHash(n.record)+stoneHash(n.gone), stoneHash(&stone))
+	n.record, n.gone, n.dead = nil, &stone, false
+	c.persist("node/"+n.id.String(), nil)
+	c.persist("gone/"+n.id.String(), stone.Append(nil, &events.Exclusion{Form: events.Everybody}))
+	c.nodes.fresh.Remove(n.slot)
+	c.poolChanged()
+}
+
+func (c *Core) forget(id storage.NodeID) bool {
+	n := c.nodes.byID[id]
+	if n == nil || n.slot == c.self || !n.member() {
+		return false
+	}
+	e := events.NewDead(c.cfg.Self, events.Dead{Node: id, Incarnation: n.incarnation(), Removed: true})
+	c.tellAll(e)
+	e.Sig = c.cfg.Sign(e.SignedBytes(nil))
+	c.bury(n, &e)
+	return true
+}
+
+func (c *Core) learn(r *events.Record, tell bool) {
+	if r == nil || r.ID == c.cfg.Self || r.Valid() != nil {
+		return
+	}
+	self := c.nodes.at(c.self)
+	if !c.nodes.admitted[r.ID] {
+		c.wait(limbo{from: self, record: r})
+		return
+	}
+	if n := c.nodes.byID[r.ID]; n != nil && !c.newerRecord(n, r) {
+		return
+	}
+	if !c.verifyRecord(r) {
+		c.drop(nil, DropSignature)
+		return
+	}
+	if c.acceptRecord(self, r) && tell {
+		c.tellAll(events.NewNeighbor(self.id, r))
+	}
+}
+
+// restoreState takes back one value that Persist wrote.
+func (c *Core) restoreState(p Persist) {
+	bad := false
+	switch {
+	case p.Key == "self":
+		if bad = len(p.Value) != 8; !bad {
+			c.incarnation = binary.BigEndian.Uint64(p.Value)
+		}
+	case strings.HasPrefix(p.Key, "node/"):
+		r, err := events.DecodeRecord(p.Value)
+		if bad = err != nil; !bad {
+			if r.ID == c.cfg.Self {
+				c.incarnation = max(c.incarnation, r.Incarnation)
+			} else if n := c.addNode(r.ID); n != nil && c.newerRecord(n, r) {
+				c.setRecord(n, r)
+			}
+		}
+	case strings.HasPrefix(p.Key, "gone/"):
+		e, _, err := events.DecodeEvent(p.Value)
+		if bad = err != nil; !bad {
+			if n := c.addNode(e.Dead.Node); n != nil {
+				c.bury(n, &e)
+			}
+		}
+	default:
+		bad = true
+	}
+	if bad {
+		c.drop(nil, DropState)
+		c.alarmOnce(Alarm{Kind: AlarmState, Text: "persisted value does not decode: " + p.Key})
+	}
+}
+
+// tickDead declares dead what was unreachable for too long.
+func (c *Core) tickDead() {
+	for _, n := range c.nodes.order {
+		if n.slot == c.self || n.reachable || n.dead {
+			continue
+		}
+		limit := time.Duration(deadHealthy)
+		if n.slowOnly || !n.seen {
+			limit = deadSlow
+		}
+		if c.now.Sub(n.unreachable) < limit {
+			continue
+		}
+		c.markDead(n)
+		if c.teller(n) == c.self {
+			c.tellAll(events.NewDead(c.cfg.Self, events.Dead{Node: n.id, Incarnation: n.incarnation()}))
+		}
+	}
+}
+
+// teller is who tells of a death: the lowest id among the last neighbors that
+// can be reached from here; -1 if there is none.
+func (c *Core) teller(dead *node) int {
+	for _, n := range c.nodes.order {
+		if n.slot != c.self && !n.reachable {
+			continue
+		}
+		if r := n.outTo(dead.slot); r != nil && r.Incarnation == n.incarnation() {
+			return n.slot
+		}
+	}
+	return -1
+}
+
+// dial is the state of reaching a node that has no link.
+type dial struct {
+	out      bool
+	since    Time
+	after    Time // no dial earlier than this
+	other    Time // when the higher id dials too
+	failures int
+}
+
+// tickDial dials members that have no link.
+func (c *Core) tickDial() {
+	for _, n := range c.nodes.order {
+		if n.slot == c.self || n.link != nil && n.link.up || !c.nodes.admitted[n.id] || len(n.record.Addresses) == 0 {
+			continue
+		}
+		d := &n.dial
+		if d.other == 0 {
+			d.other = c.now.Add(dialOther)
+		}
+		if d.out && c.now.Sub(d.since) > dialExpiry {
+			c.dialFailed(n.id)
+		}
+		if d.out || c.now < d.after || c.cfg.Self.Compare(n.id) > 0 && c.now < d.other {
+			continue
+		}
+		d.out, d.since = true, c.now
+		c.out.Dial = append(c.out.Dial, Dial{Node: n.id, Addresses: slices.Clone(n.record.Addresses)})
+	}
+}
+
+func (c *Core) dialFailed(peer storage.NodeID) {
+	n := c.nodes.byID[peer]
+	if n == nil || !n.dial.out {
+		return
+	}
+	d := &n.dial
+	d.out = false
+	most := min(dialMin<<min(d.failures, 8), dialMax)
+	d.failures++
+	d.after = c.now.Add(dialMin/2 + c.jitter(most))
+}
+
+// jitter is a random time below most.
+func (c *Core) jitter(most time.Duration) time.Duration {
+	return time.Duration(c.rng.Int64N(int64(max(most, 1))))
+}

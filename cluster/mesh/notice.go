@@ -1,0 +1,350 @@
+package mesh
+
+import (
+	"fmt"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// eventState is what the core remembers of one event: whom it passed on.
+type eventState struct {
+	event   events.Event
+	sum     events.Checksum
+	log     *logState        // commit events
+	heard   *node            // the neighbor that first told; nil for own events
+	exclude events.Exclusion // of the first copy, for readers
+	has     events.Set       // nodes that have it: those that sent it
+	passed  events.Set       // names passed on, each once: told, or left open in a copy
+	pending events.Set       // names left open to us, until the commit is held here
+	ready   bool             // may be passed on: a commit is held here; others at once
+	evicted bool
+}
+
+type logPlace struct {
+	log      *logState
+	sequence uint64
+}
+
+// eventBook remembers the last MaxEvents events.
+type eventBook struct {
+	commits map[logPlace]*eventState
+	others  map[events.Checksum]*eventState
+	ring    []*eventState
+	next    int
+}
+
+func (b *eventBook) init() {
+	b.commits = map[logPlace]*eventState{}
+	b.others = map[events.Checksum]*eventState{}
+}
+
+func (b *eventBook) add(s *eventState) {
+	if len(b.ring) < MaxEvents {
+		b.ring = append(b.ring, s)
+	} else {
+		old := b.ring[b.next]
+		old.evicted = true
+		if old.log != nil {
+			delete(b.commits, logPlace{old.log, old.event.Commit.Sequence})
+		} else {
+			delete(b.others, old.sum)
+		}
+		b.ring[b.next] = s
+		b.next = (b.next + 1) % MaxEvents
+	}
+	if s.log != nil {
+		b.commits[logPlace{s.log, s.event.Commit.Sequence}] = s
+	} else {
+		b.others[s.sum] = s
+	}
+}
+
+// verifyEvent checks signatures; the caller has done the cheap checks.
+func (c *Core) verifyEvent(e *events.Event) bool {
+	var buf [512]byte
+	if !c.cfg.Verify(e.Origin, e.SignedBytes(buf[:0]), &e.Sig) {
+		return false
+	}
+	return e.Type != events.TypeNewNeighbor || c.verifyRecord(e.Neighbor)
+}
+
+func (c *Core) verifyRecord(r *events.Record) bool {
+	var buf [512]byte
+	return c.cfg.Verify(r.ID, r.SignedBytes(buf[:0]), &r.Sig)
+}
+
+// mayCheck counts a signature against the neighbor that made us check it.
+func (c *Core) mayCheck(from *node) bool {
+	if from == nil || from.link == nil {
+		return true
+	}
+	if from.link.checks >= MaxChecks {
+		c.drop(from, DropFlood)
+		return false
+	}
+	from.link.checks++
+	return true
+}
+
+// receiveEvent takes one copy of an event from a neighbor.
+func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusion) {
+	if !c.nodes.admitted[e.Origin] || e.Type == events.TypeNewNeighbor && !c.nodes.admitted[e.Neighbor.ID] {
+		c.wait(limbo{from: from, event: e, exclude: exclude})
+		return
+	}
+	if e.Type == events.TypeCommit {
+		c.receiveCommit(from, e, exclude)
+		return
+	}
+	sum := e.Checksum()
+	s := c.events.others[sum]
+	if s == nil {
+		if !c.mayCheck(from) {
+			return
+		}
+		if !c.verifyEvent(e) {
+			c.drop(from, DropSignature)
+			return
+		}
+		s = &eventState{event: *e, sum: sum, heard: from, exclude: *exclude, ready: true}
+		c.events.add(s)
+		c.tellReaders(s)
+		c.takeNews(from, e)
+	}
+	s.has.Add(from.slot)
+	c.forward(s, c.openNames(from, s, exclude), from)
+}
+
+// receiveCommit takes one copy of a commit event.
+func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclusion) {
+	c.count.NoticesReceived++
+	l := c.vector.byID[e.Commit.Log]
+	var s *eventState
+	if l != nil {
+		s = c.events.commits[logPlace{l, e.Commit.Sequence}]
+	}
+	if s == nil || s.event.Sig != e.Sig || s.event.Commit.Hash != e.Commit.Hash || s.event.Commit.Page != e.Commit.Page {
+		if !c.mayCheck(from) {
+			return
+		}
+		if !c.verifyEvent(e) {
+			c.drop(from, DropSignature)
+			return
+		}
+	}
+	if l == nil {
+		if l = c.addLog(e.Commit.Log); l == nil {
+			c.drop(from, DropFull)
+			return
+		}
+	}
+	if s != nil && s.event.Commit.Hash != e.Commit.Hash || e.Commit.Sequence == l.held && e.Commit.Hash != l.tip {
+		c.fork(from, l, e)
+		return
+	}
+	if s == nil {
+		s = &eventState{event: *e, sum: e.Checksum(), log: l, heard: from, exclude: *exclude}
+		c.events.add(s)
+	}
+	s.has.Add(from.slot)
+	if e.Commit.Sequence > l.upFor {
+		l.up, l.upFor = from, e.Commit.Sequence
+	}
+	open := c.openNames(from, s, exclude)
+	if e.Commit.Sequence > l.held {
+		s.pending.AddAll(&open)
+		c.learnHolding(from, l, e.Commit.Sequence, from)
+		return
+	}
+	c.learnHolding(from, l, e.Commit.Sequence, from)
+	c.drop(from, DropLate)
+	c.story.discarded(e.Commit.Hash, from)
+	c.queueHolder(from, l, c.nodes.at(c.self))
+	s.ready = true
+	if c.cfg.bugs.knownStopsList {
+		return
+	}
+	c.forward(s, open, from)
+}
+
+// fork reports two commits in one place of a log.
+func (c *Core) fork(from *node, l *logState, e *events.Event) {
+	c.drop(from, DropFork)
+	c.alarmOnce(Alarm{Kind: AlarmFork, Node: l.id.Node, Log: l.id,
+		Text: fmt.Sprintf("sequence %d is announced with two hashes", e.Commit.Sequence)})
+}
+
+// openNames reads a copy's exclusion list: the nodes it leaves open to us.
+func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) events.Set {
+	var open events.Set
+	switch exclude.Form {
+	case events.Everybody:
+	case events.Bitmap:
+		open = c.nodes.pool
+		for i := range c.nodes.pools {
+			p := &c.nodes.pools[i]
+			if p.hash != exclude.PoolHash || len(p.slots) != exclude.PoolSize {
+				continue
+			}
+			for place, slot := range p.slots {
+				if exclude.Excludes(0, place) {
+					open.Remove(slot)
+				}
+			}
+			break
+		}
+	default:
+		for _, n := range c.nodes.order {
+			if !exclude.Excludes(events.Tag(n.id, s.sum), -1) {
+				open.Add(n.slot)
+			}
+		}
+	}
+	// The sender's list cannot speak of nodes that the sender does not know.
+	if !c.nodes.fresh.Empty() && (from.link == nil || from.link.named.pool != c.nodes.poolHash) {
+		open.AddAll(&c.nodes.fresh)
+	}
+	open.Remove(from.slot)
+	return open
+}
+
+// forward tells those of open that are not told yet, in the order of the plan.
+func (c *Core) forward(s *eventState, open events.Set, from *node) {
+	tell := open
+	tell.KeepAll(&c.nodes.pool)
+	tell.Remove(c.self)
+	tell.RemoveAll(&s.passed)
+	if c.cfg.bugs.passAgain {
+		tell = open
+		tell.KeepAll(&c.nodes.pool)
+		tell.Remove(c.self)
+	}
+	if from != nil {
+		tell.Remove(from.slot)
+	}
+	tell.RemoveAll(&s.has)
+	for v := range tell.All() {
+		n := c.nodes.at(v)
+		if n.id == s.event.Origin || s.log != nil && n.holding(s.log) >= s.event.Commit.Sequence {
+			tell.Remove(v)
+		}
+	}
+	if tell.Empty() {
+		return
+	}
+	via := c.nodes.pool
+	if from != nil {
+		via.Remove(from.slot)
+	}
+	c.spread(s, c.plan(tell, via, s.heard == nil))
+}
+
+// spread queues the copies of a plan.
+func (c *Core) spread(s *eventState, p *events.Plan) {
+	for i := range p.Copies {
+		cp := &p.Copies[i]
+		n := c.nodes.at(cp.To)
+		if n.link == nil || !n.link.usable() {
+			continue
+		}
+		s.passed.Add(cp.To)
+		s.passed.AddAll(&cp.Open)
+		open := cp.Open
+		if c.cfg.bugs.excludeTold {
+			open = events.Set{}
+		}
+		c.queueNotice(n.link, s, open)
+	}
+}
+
+// announce tells of a commit that is held here now. It reports whether an event
+// of it was known; if not, neighbors must be told by a hint.
+func (c *Core) announce(l *logState, e *Entry, source *node) bool {
+	s := c.events.commits[logPlace{l, e.Sequence}]
+	t := tale{hash: e.Hash, pulled: source, at: c.now}
+	switch {
+	case e.Own:
+		ev := events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page)
+		ev.Sig = e.Sig
+		if ev.Sig == ([events.SignatureSize]byte{}) {
+			ev.Sig = c.cfg.Sign(ev.SignedBytes(nil))
+		}
+		s = &eventState{event: ev, sum: ev.Checksum(), log: l, ready: true}
+		c.events.add(s)
+		c.story.add(t)
+		c.tellReaders(s)
+		c.forward(s, c.nodes.pool, nil)
+		return true
+	case s == nil:
+		c.story.add(t)
+		if c.watching {
+			c.out.Events = append(c.out.Events, events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page))
+		}
+		return false
+	case s.event.Commit.Hash != e.Hash:
+		c.fork(s.heard, l, &s.event)
+		c.story.add(t)
+		return false
+	}
+	t.heard = s.heard
+	c.story.add(t)
+	c.tellReaders(s)
+	s.ready = true
+	open := s.pending
+	s.pending = events.Set{}
+	c.forward(s, open, s.heard)
+	return true
+}
+
+// tellReaders hands an event to local readers with its full exclusion list.
+func (c *Core) tellReaders(s *eventState) {
+	if !c.watching {
+		return
+	}
+	e := s.event
+	if s.heard != nil {
+		var open events.Set
+		open = c.openNames(s.heard, s, &s.exclude)
+		for _, n := range c.nodes.order {
+			if !open.Has(n.slot) {
+				e.Exclude = append(e.Exclude, n.id)
+			}
+		}
+	}
+	c.out.Events = append(c.out.Events, e)
+}
+
+// tellAll sends an own event of a node to everybody.
+func (c *Core) tellAll(e events.Event) {
+	e.Sig = c.cfg.Sign(e.SignedBytes(nil))
+	s := &eventState{event: e, sum: e.Checksum(), ready: true}
+	if c.events.others[s.sum] != nil {
+		return
+	}
+	c.events.add(s)
+	c.tellReaders(s)
+	c.forward(s, c.nodes.pool, nil)
+}
+
+// nodeByPrefix finds the member that a short id means, nil if none or several do.
+func (c *Core) nodeByPrefix(p prefix) *node {
+	var low storage.NodeID
+	copy(low[:], p[:])
+	lo, hi := 0, len(c.nodes.order)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if c.nodes.order[mid].id.Compare(low) < 0 {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	if lo == len(c.nodes.order) || prefixOf(c.nodes.order[lo].id) != p {
+		return nil
+	}
+	if lo+1 < len(c.nodes.order) && prefixOf(c.nodes.order[lo+1].id) == p {
+		return nil
+	}
+	return c.nodes.order[lo]
+}

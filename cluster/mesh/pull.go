@@ -1,0 +1,358 @@
+package mesh
+
+import (
+	"slices"
+	"time"
+
+	"github.com/erwik/erwik/storage"
+)
+
+// pull is one open pull.
+type pull struct {
+	id       uint64
+	from     *node
+	logs     []*logState
+	ranges   []Range
+	started  Time
+	progress Time // when something last came
+	expected time.Duration
+}
+
+// pullBook holds the open pulls and what is still to be asked for.
+type pullBook struct {
+	open    []*pull // by id
+	wanted  []*logState
+	due     bool // wanted must be looked at
+	retryAt Time // earliest retry in wanted, 0 if none
+	nextID  uint64
+	average int64 // bytes that a commit takes on the wire
+}
+
+func (b *pullBook) init() { b.average = 512 }
+
+func (b *pullBook) find(id uint64) *pull {
+	for _, p := range b.open {
+		if p.id == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// source is the neighbor from which l is being pulled, nil if from none.
+func (b *pullBook) source(l *logState) *node {
+	if p := b.find(l.pull); p != nil && l.pull != 0 {
+		return p.from
+	}
+	return nil
+}
+
+// progressed notes that something of l came.
+func (b *pullBook) progressed(now Time, l *logState) {
+	if p := b.find(l.pull); p != nil && l.pull != 0 {
+		p.progress = now
+	}
+}
+
+func (b *pullBook) count(from *node) (n int) {
+	for _, p := range b.open {
+		if p.from == from {
+			n++
+		}
+	}
+	return n
+}
+
+// want asks for what is missing of l, soon.
+func (c *Core) want(l *logState) {
+	if l.pull != 0 {
+		c.considerFaster(l)
+		return
+	}
+	if !l.wanted {
+		l.wanted = true
+		c.pulls.wanted = append(c.pulls.wanted, l)
+	}
+	c.pulls.due = true
+}
+
+// expected is how long a pull of that many commits from n should take.
+func (c *Core) expected(n *node, commits uint64) time.Duration {
+	l := n.link
+	bps := l.bps
+	if bps == 0 {
+		bps = 10 << 20
+		if l.slow {
+			bps = 250
+		}
+	}
+	bytes := int64(min(commits, 1<<20))*c.pulls.average + 150
+	d := l.rtt() + time.Duration(bytes*int64(time.Second/time.Microsecond)/bps)*time.Microsecond
+	if l.slow {
+		d = max(d, slowFrom)
+	}
+	return d
+}
+
+// bestSource is the neighbor from which what is missing of l should come first;
+// nil if no usable one has it. busy means that one has it and must not be asked
+// for more just now.
+func (c *Core) bestSource(l *logState, shunned []int) (best *node, busy bool) {
+	var least time.Duration
+	for _, n := range c.nodes.order {
+		if n.link == nil || !n.link.usable() || n.holding(l) <= l.held || slices.Contains(shunned, n.slot) {
+			continue
+		}
+		if d := c.expected(n, n.holding(l)-l.held); best == nil || d < least {
+			best, least = n, d
+		}
+	}
+	if best != nil {
+		limit := MaxPullsPeer
+		if best.link.slow {
+			limit = 1
+		}
+		busy = c.pulls.count(best) >= limit
+	}
+	return best, busy
+}
+
+// considerFaster moves an open pull of l to a much faster neighbor.
+func (c *Core) considerFaster(l *logState) {
+	p := c.pulls.find(l.pull)
+	if p == nil || !p.from.link.slow {
+		return
+	}
+	best, _ := c.bestSource(l, l.shunned)
+	if best == nil || best == p.from || best.link.slow {
+		return
+	}
+	if 2*c.expected(best, best.holding(l)-l.held) < c.expected(p.from, p.from.holding(l)-l.held) {
+		c.out.Cancel = append(c.out.Cancel, p.id)
+		c.closePull(p)
+		for _, again := range p.logs {
+			c.want(again)
+		}
+	}
+}
+
+// dispatch hands out pulls for what is wanted.
+func (c *Core) dispatch() {
+	b := &c.pulls
+	if !b.due && (b.retryAt == 0 || c.now < b.retryAt) {
+		return
+	}
+	b.due, b.retryAt = false, 0
+	keep := b.wanted[:0]
+	var made []*pull
+	for _, l := range b.wanted {
+		if c.assign(l, &made) {
+			keep = append(keep, l)
+		} else {
+			l.wanted = false
+		}
+	}
+	clear(b.wanted[len(keep):])
+	b.wanted = keep
+	for _, p := range made {
+		p.expected = c.expected(p.from, 1)
+		c.count.Pulls++
+		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges})
+	}
+}
+
+// assign finds a pull for l. It reports whether l must go on waiting.
+func (c *Core) assign(l *logState, made *[]*pull) bool {
+	b := &c.pulls
+	if l.pull != 0 || !c.nodes.admitted[l.id.Node] {
+		return false
+	}
+	if c.now < l.retryAt {
+		b.retry(l.retryAt)
+		return true
+	}
+	best, busy := c.bestSource(l, l.shunned)
+	if best == nil && len(l.shunned) > 0 {
+		l.shunned = nil // everybody failed: begin again, but wait
+		wait := min(100*time.Millisecond<<min(l.failures, 12), pullBackoff)
+		l.retryAt = c.now.Add(wait/2 + c.jitter(wait/2))
+		b.retry(l.retryAt)
+		best, _ = c.bestSource(l, nil)
+		return best != nil
+	}
+	if best == nil {
+		return false
+	}
+	part := Range{Log: l.id, After: l.held, Upto: best.holding(l)}
+	for _, p := range *made {
+		if p.from == best && len(p.ranges) < MaxRanges {
+			p.ranges = append(p.ranges, part)
+			p.logs = append(p.logs, l)
+			l.pull = p.id
+			return false
+		}
+	}
+	if busy || len(b.open) >= MaxPulls {
+		return true // looked at again when a pull is over
+	}
+	b.nextID++
+	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, started: c.now, progress: c.now}
+	l.pull = p.id
+	b.open = append(b.open, p)
+	*made = append(*made, p)
+	return false
+}
+
+func (b *pullBook) retry(at Time) {
+	if b.retryAt == 0 || at < b.retryAt {
+		b.retryAt = at
+	}
+}
+
+// closePull forgets an open pull.
+func (c *Core) closePull(p *pull) {
+	c.pulls.open = slices.DeleteFunc(c.pulls.open, func(o *pull) bool { return o == p })
+	for _, l := range p.logs {
+		l.pull = 0
+	}
+	c.pulls.due = true
+}
+
+func (c *Core) pullProgress(id uint64, bytes int) {
+	if p := c.pulls.find(id); p != nil && bytes > 0 {
+		p.progress = c.now
+	}
+}
+
+func (c *Core) pullDone(id uint64, bytes int, took time.Duration) {
+	p := c.pulls.find(id)
+	if p == nil {
+		return
+	}
+	c.closePull(p)
+	var commits int64
+	for i, l := range p.logs {
+		r := p.ranges[i]
+		commits += int64(l.held - min(r.After, l.held))
+		switch {
+		case l.held >= r.Upto:
+			l.failures, l.shunned = 0, nil
+		case l.held > r.After: // a part; go on
+		default: // it does not have what it said
+			c.setHolding(p.from, l, min(p.from.holding(l), l.held))
+			c.failed(l, p.from)
+		}
+		c.wantMore(l)
+	}
+	c.measurePull(p.from.link, int64(bytes), took, commits)
+	if l := p.from.link; l.slow && len(l.queue.soft) > 0 {
+		l.queue.urgent = true // the neighbor waits to hear that we have it: see gate
+		c.touch(l)
+	}
+}
+
+// measurePull learns from a finished pull how fast a link is.
+func (c *Core) measurePull(l *link, bytes int64, took time.Duration, commits int64) {
+	if bytes <= 0 || took <= 0 || commits <= 0 {
+		return
+	}
+	c.pulls.average += (bytes/commits - c.pulls.average) / 8
+	c.pulls.average = max(c.pulls.average, 64)
+	rest := max(took-l.rtt(), took/8, time.Microsecond)
+	speed := max(bytes*int64(time.Second/time.Microsecond)/max(int64(rest/time.Microsecond), 1), 1)
+	switch {
+	case bytes < 512 && !l.slow:
+	case l.bps == 0:
+		l.bps = speed
+	default:
+		l.bps = max(l.bps+(speed-l.bps)/4, 1)
+	}
+	sample := took
+	if bytes > 1024 && took > l.rtt() {
+		sample = l.rtt() + (took-l.rtt())*1024/time.Duration(bytes)
+	}
+	if l.pullTime == 0 {
+		l.pullTime = sample
+	} else {
+		l.pullTime = max(l.pullTime+(sample-l.pullTime)/4, 1)
+	}
+}
+
+func (c *Core) pullFailed(id uint64) {
+	p := c.pulls.find(id)
+	if p == nil {
+		return
+	}
+	c.count.PullsFailed++
+	c.closePull(p)
+	for _, l := range p.logs {
+		c.failed(l, p.from)
+		c.wantMore(l)
+	}
+}
+
+// failed remembers that from did not give l.
+func (c *Core) failed(l *logState, from *node) {
+	l.failures++
+	if !slices.Contains(l.shunned, from.slot) {
+		l.shunned = append(l.shunned, from.slot)
+	}
+}
+
+// wantMore asks again if somebody still holds more of l.
+func (c *Core) wantMore(l *logState) {
+	for _, n := range c.nodes.order {
+		if n.link != nil && n.link.usable() && n.holding(l) > l.held {
+			c.want(l)
+			return
+		}
+	}
+}
+
+// pullsBroken gives up the pulls from a neighbor that is gone.
+func (c *Core) pullsBroken(n *node) {
+	for _, p := range slices.Clone(c.pulls.open) {
+		if p.from == n {
+			c.out.Cancel = append(c.out.Cancel, p.id)
+			c.closePull(p)
+			for _, l := range p.logs {
+				c.wantMore(l)
+			}
+		}
+	}
+}
+
+// tickPulls gives up pulls that stand still.
+func (c *Core) tickPulls() {
+	for _, p := range slices.Clone(c.pulls.open) {
+		limit := pullHealthy
+		if p.from.link.slow {
+			limit = pullSlow
+		}
+		if c.now.Sub(p.progress) > max(limit, 4*p.expected) {
+			c.out.Cancel = append(c.out.Cancel, p.id)
+			c.pullFailed(p.id)
+		}
+	}
+}
+
+// Sources returns who is known to hold a commit of log at sequence or beyond,
+// best source first; for reads through to a neighbor.
+func (c *Core) Sources(log storage.LogID, sequence uint64) []storage.NodeID {
+	l := c.vector.byID[log]
+	if l == nil {
+		return nil
+	}
+	var found []*node
+	for _, n := range c.nodes.order {
+		if n.link != nil && n.link.usable() && n.holding(l) >= sequence {
+			found = append(found, n)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *node) int { return int(c.expected(a, 1) - c.expected(b, 1)) })
+	ids := make([]storage.NodeID, len(found))
+	for i, n := range found {
+		ids[i] = n.id
+	}
+	return ids
+}

@@ -1,0 +1,190 @@
+package mesh
+
+import (
+	"slices"
+
+	"github.com/erwik/erwik/events"
+)
+
+// notice is one copy of an event that waits for its turn.
+type notice struct {
+	state *eventState
+	open  events.Set
+}
+
+// recordKey names a record of the table: a node's, its tombstone (to = stone),
+// or one end's word on a link.
+type recordKey struct{ node, to int }
+
+const (
+	toSelf  = -1 // the node record itself
+	toStone = -2 // the tombstone
+)
+
+// softKey names what a holders item says: node holds log so far.
+type softKey struct {
+	log  *logState
+	node *node
+}
+
+// logsJob is an answer to an origins item that is not sent whole yet.
+type logsJob struct {
+	origin *origin
+	next   uint64 // nonce from which to go on
+}
+
+// queue is what waits on one link.
+type queue struct {
+	first  bool // the opening summary and record
+	beat   bool // a summary that wants an answer
+	answer bool // a summary
+	ending bool // a summary once records and jobs are through
+
+	commits map[*logState]*notice
+	order   []*logState // of commits, oldest first
+	news    []*notice   // events of nodes
+
+	soft      []softKey
+	softSet   map[softKey]bool
+	softSince Time
+	urgent    bool // soft does not wait for company
+
+	origins, subjects bool // ask to compare
+	records           []recordKey
+	recordSet         map[recordKey]bool
+	jobs              []logsJob
+
+	turn bool // on slow links: others than commits go first
+}
+
+func (q *queue) init() {
+	q.commits = map[*logState]*notice{}
+	q.softSet = map[softKey]bool{}
+	q.recordSet = map[recordKey]bool{}
+}
+
+// waits reports whether anything is queued.
+func (q *queue) waits() bool {
+	return q.first || q.beat || q.answer || q.ending || len(q.order) > 0 || len(q.news) > 0 || len(q.soft) > 0 ||
+		q.origins || q.subjects || len(q.records) > 0 || len(q.jobs) > 0
+}
+
+// takeNotices empties the queue and returns its notices in order.
+func (q *queue) takeNotices() []*notice {
+	var out []*notice
+	for _, l := range q.order {
+		out = append(out, q.commits[l])
+	}
+	out = append(out, q.news...)
+	*q = queue{}
+	q.init()
+	return out
+}
+
+// queueNotice puts a copy on a link; of one log only the newest waits.
+func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
+	q := &l.queue
+	c.touch(l)
+	if s.log == nil {
+		for _, waiting := range q.news {
+			if waiting.state == s {
+				waiting.open.AddAll(&open)
+				return
+			}
+		}
+		if len(q.news) < MaxQueueItems {
+			q.news = append(q.news, &notice{s, open})
+		}
+		return
+	}
+	old := q.commits[s.log]
+	if old == nil {
+		if len(q.order) >= MaxQueueLogs {
+			delete(q.commits, q.order[0])
+			q.order = slices.Delete(q.order, 0, 1)
+			q.beat = true
+		}
+		q.commits[s.log] = &notice{s, open}
+		q.order = append(q.order, s.log)
+		return
+	}
+	newer, older := s, old.state
+	if older.event.Commit.Sequence > newer.event.Commit.Sequence {
+		newer, older = older, newer
+	}
+	if newer != older {
+		c.count.Superseded++
+	}
+	if c.cfg.bugs.keepUnion {
+		open.KeepAll(&old.open) // names on either list stay excluded
+	} else {
+		open.AddAll(&old.open) // only names on both lists stay excluded
+	}
+	newer.passed.AddAll(&open)
+	*old = notice{newer, open}
+}
+
+// queueHolder notes for a neighbor that n holds log as far as is known by then.
+func (c *Core) queueHolder(to *node, log *logState, n *node) {
+	if to.link == nil || !to.link.usable() {
+		return
+	}
+	q := &to.link.queue
+	key := softKey{log, n}
+	if q.softSet[key] || len(q.soft) >= MaxQueueItems {
+		return
+	}
+	if len(q.soft) == 0 {
+		q.softSince = c.now
+	}
+	q.soft = append(q.soft, key)
+	q.softSet[key] = true
+	c.touch(to.link)
+}
+
+// hint tells those below us that we hold more of a log, where no event was heard.
+func (c *Core) hint(l *logState) {
+	root := c.self
+	if l.source != nil {
+		root = l.source.slot
+	}
+	below := c.below(root)
+	for v := range below.All() {
+		n := c.nodes.at(v)
+		if v != root && n.holding(l) < l.held && n.link != nil && n.link.usable() {
+			c.queueHolder(n, l, c.nodes.at(c.self))
+			n.link.queue.urgent = true
+		}
+	}
+}
+
+// queueRecord puts a record of the table on a link; what is sent is the record
+// as it is by then.
+func (c *Core) queueRecord(l *link, key recordKey) {
+	q := &l.queue
+	if q.recordSet[key] || len(q.records) >= MaxQueueItems {
+		return
+	}
+	q.records = append(q.records, key)
+	q.recordSet[key] = true
+	c.touch(l)
+}
+
+// tellRecord passes a changed record on to those below us in the tree from the
+// neighbor that told it, or in our own.
+func (c *Core) tellRecord(key recordKey, from *node) {
+	root := c.self
+	if from != nil {
+		root = from.slot
+	}
+	below := c.below(root)
+	for v := range below.All() {
+		n := c.nodes.at(v)
+		if n != from && n.link != nil && n.link.usable() {
+			c.queueRecord(n.link, key)
+		}
+	}
+}
+
+// touch makes sure that the link is looked at before the input ends.
+func (c *Core) touch(l *link) { c.dirty.Add(l.node.slot) }

@@ -1,0 +1,327 @@
+package mesh
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// session is one comparison with a neighbor that we asked for.
+type session struct {
+	with  *node
+	until Time
+	since Time
+}
+
+// holderBits is a bitmap over the sorted pool of those known to hold all that is
+// held here; this node is among them.
+func (c *Core) holderBits() []byte {
+	bits := make([]byte, (len(c.nodes.order)+7)/8)
+	for i, n := range c.nodes.order {
+		if n.slot == c.self || n.behind == 0 {
+			bits[i/8] |= 0x80 >> (i % 8)
+		}
+	}
+	return bits
+}
+
+// receiveSummary compares what a neighbor has with what is here.
+func (c *Core) receiveSummary(n *node, s *summaryItem) {
+	l := n.link
+	l.named, l.namedAt = named{s.pool, s.table, s.vector}, c.now
+	if s.flags&summaryAnswer != 0 {
+		l.queue.answer = true
+		l.beatAt = c.now.Add(l.beat() * 5 / 4)
+		c.touch(l)
+	}
+	if c.sessions.vector.with == n && c.now > c.sessions.vector.since {
+		c.sessions.vector = session{}
+	}
+	if c.sessions.table.with == n && c.now > c.sessions.table.since {
+		c.sessions.table = session{}
+	}
+	opening := s.flags&summaryFirst != 0
+	c.compareVector(l, s, opening)
+	c.compareTable(l, s, opening)
+}
+
+func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
+	if s.vector == c.vector.sum {
+		l.vectorDiffers, l.skips = false, 0
+		c.holdsAll(l.node)
+		if s.pool == c.nodes.poolHash && len(s.holders) == (len(c.nodes.order)+7)/8 {
+			for i, n := range c.nodes.order {
+				if s.holders[i/8]&(0x80>>(i%8)) != 0 {
+					c.holdsAll(n)
+				}
+			}
+		}
+		return
+	}
+	if opening {
+		c.differs(l, &l.vectorDiffers)
+		return
+	}
+	if c.cfg.noRepair || c.now < l.compareAt || l.drilled.vector == s.vector && l.drilledOwn.vector == c.vector.sum {
+		return
+	}
+	busy := len(c.pulls.open) > 0 || c.now.Sub(c.vector.appended) < quietFor
+	if busy && l.skips < 3 {
+		l.skips++
+		if !l.slow {
+			l.beatAt = min(l.beatAt, c.now.Add(quietFor))
+		}
+		return
+	}
+	l.skips = 0
+	c.differs(l, &l.vectorDiffers)
+}
+
+func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
+	if s.table == c.nodes.sum {
+		l.tableDiffers = false
+		return
+	}
+	if l.drilled.table == s.table && l.drilledOwn.table == c.nodes.sum {
+		return
+	}
+	if !opening && c.now.Sub(c.nodes.changed) < 300*time.Millisecond {
+		return // the change is on its way; the settled table is named again
+	}
+	c.differs(l, &l.tableDiffers)
+}
+
+func (c *Core) differs(l *link, what *bool) {
+	if !l.vectorDiffers && !l.tableDiffers {
+		l.differs = c.now
+	}
+	*what = true
+	c.sessions.due = true
+}
+
+// sessions are the comparisons under way: one of each kind.
+type sessions struct {
+	vector, table session
+	due           bool
+}
+
+// compare starts comparisons, on the fastest link first; over a slow link only
+// if no healthy one is left to learn from.
+func (c *Core) compare() {
+	if !c.sessions.due {
+		return
+	}
+	c.sessions.due = false
+	if c.sessions.vector.with == nil {
+		if l := c.pickLink(func(l *link) bool { return l.vectorDiffers }); l != nil {
+			l.vectorDiffers = false
+			l.drilled.vector, l.drilledOwn.vector = l.named.vector, c.vector.sum
+			l.queue.origins = true
+			l.compareAt = c.now.Add(l.beat() / 2)
+			c.sessions.vector = c.newSession(l)
+			c.touch(l)
+		}
+	}
+	if c.sessions.table.with == nil {
+		if l := c.pickLink(func(l *link) bool { return l.tableDiffers }); l != nil {
+			l.tableDiffers = false
+			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
+			l.queue.subjects = true
+			c.sessions.table = c.newSession(l)
+			c.touch(l)
+		}
+	}
+}
+
+func (c *Core) newSession(l *link) session {
+	limit := sessionFor
+	if l.slow {
+		limit = sessionSlow
+	}
+	return session{with: l.node, until: c.now.Add(limit), since: c.now}
+}
+
+// pickLink is the fastest usable link that needs comparing.
+func (c *Core) pickLink(needs func(*link) bool) *link {
+	var best *link
+	healthy := false
+	for _, n := range c.nodes.order {
+		l := n.link
+		if l == nil || !l.usable() {
+			continue
+		}
+		healthy = healthy || !l.slow
+		if needs(l) && (best == nil || l.rtt() < best.rtt()) {
+			best = l
+		}
+	}
+	if best != nil && best.slow && healthy && c.now.Sub(best.differs) < heartbeatSlow {
+		return nil
+	}
+	return best
+}
+
+// closeSessions forgets comparisons with a neighbor that is gone.
+func (c *Core) closeSessions(n *node) {
+	if c.sessions.vector.with == n {
+		c.sessions.vector = session{}
+	}
+	if c.sessions.table.with == n {
+		c.sessions.table = session{}
+	}
+	c.sessions.due = true
+}
+
+// tickSessions ends comparisons that nobody answered and starts others.
+func (c *Core) tickSessions() {
+	s := &c.sessions
+	if s.vector.with != nil && c.now > s.vector.until {
+		s.vector = session{}
+	}
+	if s.table.with != nil && c.now > s.table.until {
+		s.table = session{}
+	}
+	s.due = true
+}
+
+// comparePrefixes walks own rows (ascending by prefix) beside a neighbor's list
+// and calls differ for each own row that the neighbor lacks or has otherwise.
+func comparePrefixes[T any](own []T, key func(T) (prefix, digest), list []prefixDigest, differ func(T)) {
+	for _, row := range own {
+		id, sum := key(row)
+		at, found := slices.BinarySearchFunc(list, id, func(p prefixDigest, id prefix) int {
+			return strings.Compare(string(p.id[:]), string(id[:]))
+		})
+		if !found || list[at].sum != sum {
+			differ(row)
+		}
+	}
+}
+
+// receiveOrigins answers with our heads where they differ.
+func (c *Core) receiveOrigins(n *node, it *originsItem) {
+	q := &n.link.queue
+	comparePrefixes(c.vector.origins, func(o *origin) (prefix, digest) { return prefixOf(o.id), digestOf(o.mix) },
+		it.list, func(o *origin) {
+			queued := slices.ContainsFunc(q.jobs, func(j logsJob) bool { return j.origin == o && j.next == 0 })
+			if o.sum != 0 && !queued && len(q.jobs) < MaxQueueItems {
+				q.jobs = append(q.jobs, logsJob{origin: o})
+			}
+		})
+	q.ending = true
+	c.touch(n.link)
+}
+
+// receiveLogs learns what a neighbor holds.
+func (c *Core) receiveLogs(n *node, it *logsItem) {
+	if !c.nodes.admitted[it.origin] {
+		c.wait(limbo{from: n, holds: it})
+		return
+	}
+	for i := range it.heads {
+		h := &it.heads[i]
+		l := c.addLog(storage.LogID{Node: it.origin, Nonce: h.nonce})
+		if l == nil {
+			c.drop(n, DropFull)
+			return
+		}
+		if h.sequence == l.held && h.tip != [4]byte(l.tip[:4]) {
+			c.fork(n, l, &events.Event{Commit: events.Commit{Sequence: h.sequence}})
+			continue
+		}
+		c.learnHolding(n, l, h.sequence, n)
+	}
+}
+
+// receiveHolders learns who holds a log.
+func (c *Core) receiveHolders(n *node, it *holdersItem) {
+	if !c.nodes.admitted[it.log.Node] {
+		c.wait(limbo{from: n, holds: it})
+		return
+	}
+	l := c.addLog(it.log)
+	if l == nil {
+		c.drop(n, DropFull)
+		return
+	}
+	for _, h := range it.list {
+		if who := c.nodeByPrefix(h.id); who != nil && who.slot != c.self {
+			c.learnHolding(who, l, h.sequence, n)
+		}
+	}
+}
+
+// subjectList writes the table's rows as one list, for comparing.
+func (c *Core) subjectList() []prefixDigest {
+	var list []prefixDigest
+	for _, n := range c.rows() {
+		p := prefixDigest{prefixOf(n.id), digestOf(n.rowMix)}
+		if k := len(list); k > 0 && list[k-1].id == p.id {
+			for i := range p.sum {
+				list[k-1].sum[i] ^= p.sum[i]
+			}
+			continue
+		}
+		list = append(list, p)
+	}
+	return list
+}
+
+// rows are the nodes with something in the table, by id.
+func (c *Core) rows() []*node {
+	var rows []*node
+	for _, n := range c.nodes.slots {
+		if n.row != 0 {
+			rows = append(rows, n)
+		}
+	}
+	slices.SortFunc(rows, func(a, b *node) int { return a.id.Compare(b.id) })
+	return rows
+}
+
+// receiveSubjects answers with our rows where they differ.
+func (c *Core) receiveSubjects(n *node, it *subjectsItem) {
+	rows := c.rows()
+	var changed []*node
+	comparePrefixes(rows, func(n *node) (prefix, digest) { return prefixOf(n.id), digestOf(n.rowMix) },
+		it.list, func(n *node) { changed = append(changed, n) })
+	for _, m := range changed { // all nodes before all links, which need them
+		if m.gone != nil {
+			c.queueRecord(n.link, recordKey{m.slot, toStone})
+		} else if m.record != nil {
+			c.queueRecord(n.link, recordKey{m.slot, toSelf})
+		}
+	}
+	for _, m := range changed {
+		for to, r := range m.out {
+			if r != nil {
+				c.queueRecord(n.link, recordKey{m.slot, to})
+			}
+		}
+	}
+	n.link.queue.ending = true
+	c.touch(n.link)
+}
+
+// recordItem is the record that key names as it is now, nil if there is none.
+func (c *Core) recordItem(key recordKey) item {
+	n := c.nodes.at(key.node)
+	switch {
+	case key.to == toStone:
+		if n.gone != nil {
+			return &eventItem{event: *n.gone, exclude: events.Exclusion{Form: events.Everybody}}
+		}
+	case key.to == toSelf:
+		if n.record != nil && n.gone == nil {
+			return &nodeItem{n.record}
+		}
+	default:
+		if r := n.outTo(key.to); r != nil {
+			return &linkItem{r}
+		}
+	}
+	return nil
+}

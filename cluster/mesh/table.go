@@ -1,0 +1,259 @@
+package mesh
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// node is what the core knows of one node. Nodes have slots, small numbers that
+// stay for the life of the core.
+type node struct {
+	slot   int
+	id     storage.NodeID
+	record *events.Record // nil until known
+	gone   *events.Event  // tombstone: it was removed from the pool
+	since  Time           // when its record first came here
+
+	out    []*events.LinkRecord // its side of its links, by slot of the other end
+	row    uint64               // hash of record, tombstone and out
+	rowMix uint64               // what row adds to the table's hash
+
+	holds  []uint64 // by log: the highest sequence it is known to hold
+	behind uint64   // commits held here that it is not known to hold
+	lacks  Time     // since when behind is not 0
+
+	link *link // the last or present link to it, nil if there was none
+
+	reachable   bool
+	unreachable Time // since when
+	seen        bool // was reachable in this life of the core
+	slowOnly    bool // its last links were slow ones
+	dead        bool
+	dial        dial
+}
+
+// member reports whether n belongs to the pool.
+func (n *node) member() bool { return n.record != nil && n.gone == nil }
+
+// incarnation is that of its record, 0 without one.
+func (n *node) incarnation() uint64 {
+	if n.record == nil {
+		return 0
+	}
+	return n.record.Incarnation
+}
+
+func (n *node) outTo(slot int) *events.LinkRecord {
+	if slot < len(n.out) {
+		return n.out[slot]
+	}
+	return nil
+}
+
+// table is the routing table: the pool and everybody's links.
+type table struct {
+	slots    []*node
+	byID     map[storage.NodeID]*node
+	admitted map[storage.NodeID]bool
+
+	order    []*node          // members by id
+	ids      []storage.NodeID // of order
+	pool     events.Set       // members by slot
+	fresh    events.Set       // members that others may not know yet
+	poolHash uint64
+	pools    []oldPool // the last pools by hash, newest last
+
+	sum     uint64 // hash of all rows
+	changed Time   // when sum last changed
+	version uint64 // rises with whatever the graph is made of
+	counter uint64 // of own link records
+	limbo   []limbo
+	stones  int
+}
+
+// oldPool lets bitmaps be read that were written for an earlier pool.
+type oldPool struct {
+	hash  uint64
+	slots []int
+}
+
+const keepPools = 8
+
+func (t *table) init() {
+	t.byID = map[storage.NodeID]*node{}
+	t.admitted = map[storage.NodeID]bool{}
+}
+
+func (t *table) at(slot int) *node { return t.slots[slot] }
+
+// addNode returns the node with that id, made if need be; nil if the table is full.
+func (c *Core) addNode(id storage.NodeID) *node {
+	if n := c.nodes.byID[id]; n != nil {
+		return n
+	}
+	if len(c.nodes.slots) >= MaxNodes {
+		c.alarmOnce(Alarm{Kind: AlarmFull, Text: "MaxNodes: the pool is full, new nodes are not taken in"})
+		return nil
+	}
+	n := &node{slot: len(c.nodes.slots), id: id, unreachable: c.now, behind: c.vector.total}
+	if n.behind > 0 {
+		n.lacks = c.now
+	}
+	c.nodes.slots = append(c.nodes.slots, n)
+	c.nodes.byID[id] = n
+	c.nodes.version++
+	return n
+}
+
+// poolChanged recomputes what depends on who is in the pool.
+func (c *Core) poolChanged() {
+	t := &c.nodes
+	t.order, t.ids, t.pool = t.order[:0], nil, events.Set{}
+	for _, n := range t.slots {
+		if n.member() {
+			t.order = append(t.order, n)
+			t.pool.Add(n.slot)
+		}
+	}
+	slices.SortFunc(t.order, func(a, b *node) int { return a.id.Compare(b.id) })
+	old := oldPool{}
+	for _, n := range t.order {
+		t.ids = append(t.ids, n.id)
+		old.slots = append(old.slots, n.slot)
+	}
+	t.poolHash = events.PoolHash(t.ids)
+	old.hash = t.poolHash
+	t.pools = append(t.pools, old)
+	if len(t.pools) > keepPools {
+		t.pools = slices.Delete(t.pools, 0, 1)
+	}
+	for _, n := range t.slots { // what an earlier comparison brought may have been of nodes not known yet
+		if n.link != nil {
+			n.link.drilled.table = 0
+		}
+	}
+	t.version++
+}
+
+func hash8(domain string, parts ...[]byte) uint64 {
+	var buf [512]byte
+	b := append(buf[:0], domain...)
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	sum := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+const rowDomain = "erwik row 1\x00"
+
+func recordHash(r *events.Record) uint64 {
+	if r == nil {
+		return 0
+	}
+	var buf [512]byte
+	return hash8(rowDomain, r.SignedBytes(buf[:0]))
+}
+
+func linkHash(r *events.LinkRecord) uint64 {
+	if r == nil {
+		return 0
+	}
+	var buf [256]byte
+	return hash8(rowDomain, r.SignedBytes(buf[:0]))
+}
+
+func stoneHash(e *events.Event) uint64 {
+	if e == nil {
+		return 0
+	}
+	var buf [256]byte
+	return hash8(rowDomain, e.SignedBytes(buf[:0]))
+}
+
+// rowChanged adds the difference of two hashes to a node's row and to the table's.
+func (c *Core) rowChanged(n *node, old, now uint64) {
+	n.row += now - old
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n.row)
+	mix := uint64(0)
+	if n.row != 0 {
+		mix = hash8("erwik rows 1\x00", n.id[:], b[:])
+	}
+	c.nodes.sum += mix - n.rowMix
+	n.rowMix = mix
+	c.nodes.changed = c.now
+	c.nodes.version++
+}
+
+// setOut replaces n's record of its link to another node; nil takes it out.
+func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
+	old := n.outTo(to)
+	for len(n.out) <= to {
+		n.out = append(n.out, nil)
+	}
+	n.out[to] = r
+	c.rowChanged(n, linkHash(old), linkHash(r))
+}
+
+// dropOldLinks takes out n's link records of earlier incarnations.
+func (c *Core) dropOldLinks(n *node) {
+	for to, r := range n.out {
+		if r != nil && r.Incarnation < n.incarnation() {
+			c.setOut(n, to, nil)
+		}
+	}
+}
+
+// setRecord takes a newer record of n, which it makes a member of the pool.
+func (c *Core) setRecord(n *node, r *events.Record) {
+	was := n.member()
+	if n.gone != nil {
+		c.rowChanged(n, stoneHash(n.gone), 0)
+		n.gone = nil
+		c.nodes.stones--
+		c.persist("gone/"+n.id.String(), nil)
+	}
+	old := n.record
+	n.record = r
+	c.rowChanged(n, recordHash(old), recordHash(r))
+	c.dropOldLinks(n)
+	c.persist("node/"+n.id.String(), r.Append(nil))
+	if !was {
+		n.since = c.now
+		n.unreachable = c.now
+		c.poolChanged()
+		if n.slot != c.self {
+			c.nodes.fresh.Add(n.slot)
+		}
+	}
+}
+
+func (c *Core) persist(key string, value []byte) {
+	c.out.Persist = append(c.out.Persist, Persist{Key: key, Value: value})
+}
+
+func (c *Core) drop(n *node, reason Drop) {
+	key := DropKey{Reason: reason}
+	if n != nil {
+		key.Peer = n.id
+	}
+	c.drops[key]++
+}
+
+// alarmOnce raises an alarm unless the same one was raised before.
+func (c *Core) alarmOnce(a Alarm) {
+	key := fmt.Sprint(a.Kind, a.Node, a.Log, a.Text)
+	if c.raised[key] || len(c.raised) >= MaxQueueItems {
+		return
+	}
+	c.raised[key] = true
+	c.out.Alarms = append(c.out.Alarms, a)
+}
+
+func (c *Core) alarm(a Alarm) { c.out.Alarms = append(c.out.Alarms, a) }

@@ -1,0 +1,308 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/events/link"
+	"github.com/erwik/erwik/storage"
+)
+
+// Config says as what a node takes part. Store, Dir and Name are required.
+type Config struct {
+	Store     *storage.Store
+	Dir       string   // where tokens are noted
+	Name      string   // label for people
+	Version   string   // of the software
+	Listen    string   // HOST:PORT that the port listens on
+	Advertise string   // HOST:PORT that others dial; "" = found out
+	Secret    string   // shared secret for joins; "" = only tokens
+	Join      []string // HOST:PORT of nodes to join
+	Token     Token    // by which Join is asked
+	Logger    *slog.Logger
+	// PageName turns a git path into the name that events show.
+	PageName func(path string) string
+	// Tell hands events to local readers; it must not block. Watched reports
+	// whether there is any reader. Both may be nil.
+	Tell    func(*Item)
+	Watched func() bool
+}
+
+// Node is one node's part in the mesh. All methods are safe for concurrent use.
+type Node struct {
+	cfg    Config
+	log    *slog.Logger
+	self   storage.NodeID
+	key    ed25519.PrivateKey
+	cert   tls.Certificate
+	hub    *link.Hub
+	packer packer
+	start  time.Time
+
+	ctx    context.Context // of the node's life
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	inbox   inbox
+	unwatch func()
+
+	// coreMu guards core and admitted. Under it nothing may be called that
+	// waits for a save: a save may wait for the loop.
+	coreMu   sync.Mutex
+	core     *mesh.Core
+	admitted map[storage.NodeID]bool
+	out      mesh.Outputs // the loop's own
+
+	conns connections
+	state state
+}
+
+// ErrClosed is the cause of everything that Close ends.
+var ErrClosed = errors.New("cluster: closed")
+
+// Open starts the node's part in the mesh: from then on it links, tells and
+// pulls. A [Port] hands it the connections of the mesh.
+func Open(cfg Config) (*Node, error) {
+	n := &Node{
+		cfg: cfg, log: cfg.Logger, self: cfg.Store.Node(), key: cfg.Store.Key(), start: time.Now(), admitted: make(map[storage.NodeID]bool),
+	}
+	if cfg.Tell == nil {
+		n.cfg.Tell, n.cfg.Watched = func(*Item) {}, func() bool { return false }
+	}
+	if n.log == nil {
+		n.log = slog.New(slog.DiscardHandler)
+	}
+	n.ctx, n.cancel = context.WithCancelCause(context.Background())
+	n.inbox.init()
+	n.conns.init()
+	n.state.init()
+	var err error
+	if n.cert, err = certificate(n.key); err != nil {
+		return nil, err
+	}
+	if err := n.openCore(); err != nil {
+		return nil, fmt.Errorf("start the mesh: %w", err)
+	}
+	if n.hub, err = link.Open(n.self, n, n.log); err != nil {
+		return nil, fmt.Errorf("start the mesh: %w", err)
+	}
+	n.wg.Go(n.loop)
+	for _, address := range cfg.Join {
+		n.spawn(func() { n.join(address, cfg.Token) })
+	}
+	return n, nil
+}
+
+// openCore makes the core and gives it what the disk has.
+func (n *Node) openCore() error {
+	var seed [16]byte
+	if _, err := rand.Read(seed[:]); err != nil {
+		return err
+	}
+	core, err := mesh.New(mesh.Config{
+		Self: n.self,
+		Seed: [2]uint64{binary.BigEndian.Uint64(seed[:]), binary.BigEndian.Uint64(seed[8:])},
+		Sign: func(message []byte) (sig [events.SignatureSize]byte) {
+			copy(sig[:], ed25519.Sign(n.key, message))
+			return sig
+		},
+		Verify: func(id storage.NodeID, message []byte, sig *[events.SignatureSize]byte) bool {
+			return ed25519.Verify(id[:], message, sig[:])
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.core = core
+	kept, err := n.cfg.Store.ReadState(statePrefix)
+	if err != nil {
+		return err
+	}
+	var found mesh.Restored
+	for _, s := range kept {
+		found.State = append(found.State, mesh.Persist{Key: s.Name[len(statePrefix):], Value: s.Value})
+	}
+	found.Admitted = n.cfg.Store.Signers()
+	for _, id := range found.Admitted {
+		n.admitted[id] = true
+	}
+	n.state.member = len(found.Admitted) > 1
+	vector, unwatch := n.cfg.Store.WatchVector(n.committed)
+	n.unwatch = unwatch
+	for log, at := range vector {
+		found.Vector = append(found.Vector, mesh.Head{Log: log, Sequence: at.Sequence, Tip: at.Tip})
+	}
+	sortHeads(found.Vector)
+	core.Watch(true)
+	core.Restore(n.now(), found)
+	if n.cfg.Advertise != "" {
+		n.state.addresses = []string{n.cfg.Advertise}
+	} else if host, _, err := net.SplitHostPort(n.cfg.Listen); err == nil && host != "" && !net.ParseIP(host).IsUnspecified() {
+		n.state.addresses = []string{n.cfg.Listen}
+	}
+	return n.setSelf(core, n.now())
+}
+
+const statePrefix = "mesh/"
+
+func (n *Node) setSelf(core *mesh.Core, now mesh.Time) error {
+	return core.SetSelf(now, mesh.Self{
+		Name: n.cfg.Name, Addresses: n.state.ownAddresses(), Version: n.cfg.Version,
+		UnixMillis: uint64(time.Now().UnixMilli()),
+	})
+}
+
+func (n *Node) nodeName(id storage.NodeID) string {
+	n.coreMu.Lock()
+	defer n.coreMu.Unlock()
+	return n.core.NodeName(id)
+}
+
+func (n *Node) now() mesh.Time { return mesh.Time(time.Since(n.start)) }
+
+// loop owns the core.
+func (n *Node) loop() {
+	tick := time.NewTicker(mesh.TickEvery)
+	defer tick.Stop()
+	n.act()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.inbox.wake:
+			n.coreMu.Lock()
+			for _, in := range n.inbox.take() {
+				in(n.core, n.now())
+			}
+			n.coreMu.Unlock()
+		case <-tick.C:
+			n.coreMu.Lock()
+			n.core.Tick(n.now())
+			n.coreMu.Unlock()
+		}
+		n.act()
+	}
+}
+
+// act does what the core asks for.
+func (n *Node) act() {
+	n.coreMu.Lock()
+	n.core.Take(&n.out)
+	n.coreMu.Unlock()
+	o := &n.out
+	if o.Empty() {
+		return
+	}
+	if len(o.Persist) > 0 {
+		values := make([]storage.State, len(o.Persist))
+		for i, p := range o.Persist {
+			values[i] = storage.State{Name: statePrefix + p.Key, Value: p.Value}
+		}
+		if err := n.cfg.Store.PutState(values...); err != nil {
+			n.log.Error("keep the state of the mesh", "err", err)
+		}
+	}
+	for _, s := range o.Send {
+		n.hub.Send(s.Peer, s.Frame)
+	}
+	for _, id := range o.Cancel {
+		n.cancelPull(id)
+	}
+	for _, p := range o.Pull {
+		ctx := n.beginPull(p.ID)
+		n.spawn(func() { n.pull(ctx, p) })
+	}
+	for _, d := range o.Dial {
+		n.spawn(func() { n.dialLink(d) })
+	}
+	for _, c := range o.Close {
+		n.spawn(func() { n.hub.Drop(c.Peer, c.Reason) })
+	}
+	for i := range o.Events {
+		n.cfg.Tell(newItem(o.Events[i]))
+	}
+	for _, a := range o.Alarms {
+		n.alarm(a)
+	}
+}
+
+func (n *Node) alarm(a mesh.Alarm) {
+	level := slog.LevelWarn
+	if a.Kind == mesh.AlarmAlive {
+		level = slog.LevelInfo
+	}
+	n.count("alarm_" + string(a.Kind))
+	n.log.Log(n.ctx, level, "mesh", "alarm", string(a.Kind), "node", n.nodeName(a.Node), "what", a.Text)
+}
+
+// committed is told by the store of what became durable and visible.
+func (n *Node) committed(commits []storage.Committed) {
+	entries := make([]mesh.Entry, len(commits))
+	admission := false
+	for i, c := range commits {
+		entries[i] = mesh.Entry{Log: c.Log, Sequence: c.Sequence, Hash: c.Hash, Page: n.cfg.PageName(c.Path), Own: c.Own}
+		admission = admission || c.Kind == storage.KindAdmit
+	}
+	signed := commits[0].Own && (n.cfg.Watched() || n.hub.Links() > 0)
+	n.put(func(c *mesh.Core, _ mesh.Time) {
+		for i := range entries {
+			if e := &entries[i]; e.Own && signed {
+				event := events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page)
+				event.Sign(n.key)
+				e.Sig = event.Sig
+			}
+		}
+		c.Appended(n.now(), entries...)
+	})
+	if admission {
+		n.spawn(n.admitNew)
+	}
+}
+
+// admitNew tells the core of signers that it does not know yet. It asks the
+// store, so it must not run inside a save or in the loop.
+func (n *Node) admitNew() {
+	signers := n.cfg.Store.Signers()
+	n.do(func(c *mesh.Core, now mesh.Time) {
+		for _, id := range signers {
+			if !n.admitted[id] {
+				n.admitted[id] = true
+				c.Admit(now, id)
+			}
+		}
+	})
+}
+
+// rangeOf reads commits for a neighbor.
+func (n *Node) rangeOf(spans []storage.Span, fn func(storage.Record) bool) error {
+	return n.cfg.Store.Range(spans, fn)
+}
+
+// spawn runs fn in a goroutine that Close waits for.
+func (n *Node) spawn(fn func()) {
+	if n.ctx.Err() == nil {
+		n.wg.Go(fn)
+	}
+}
+
+// Close leaves the mesh: links go down, pulls end, and every goroutine has
+// ended when it returns.
+func (n *Node) Close() {
+	n.unwatch()
+	n.cancel(ErrClosed)
+	n.inbox.close()
+	n.conns.closeAll()
+	n.hub.Close()
+	n.wg.Wait()
+}

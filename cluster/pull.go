@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/storage"
+)
+
+// pull does one pull for the core and tells it the outcome.
+func (n *Node) pull(ctx context.Context, p mesh.Pull) {
+	spans := make([]storage.Span, len(p.Ranges))
+	for i, r := range p.Ranges {
+		spans[i] = storage.Span{Log: r.Log, After: r.After, UpTo: r.Upto}
+	}
+	start := time.Now()
+	bytes, err := n.pullSpans(ctx, p.From, p.ID, spans, 0)
+	if errors.Is(err, errNoBase) {
+		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, requestNoDeltas)
+	}
+	took := time.Since(start)
+	n.endPull(p.ID)
+	if ctx.Err() != nil {
+		return // cancelled, or the node closes
+	}
+	if err != nil {
+		n.log.Debug("pull", "from", p.From.Short(), "err", err)
+		n.put(func(c *mesh.Core, now mesh.Time) { c.PullFailed(now, p.ID) })
+		return
+	}
+	n.put(func(c *mesh.Core, now mesh.Time) { c.PullDone(now, p.ID, bytes, took) })
+}
+
+// pullSpans fetches commits from peer into the store and returns how many
+// bytes came.
+func (n *Node) pullSpans(ctx context.Context, peer storage.NodeID, id uint64, spans []storage.Span, flags byte) (int, error) {
+	conn, err := n.pullConn(ctx, peer)
+	if err != nil {
+		return 0, err
+	}
+	body := []byte{flags}
+	for _, s := range spans {
+		body = appendSpan(body, s)
+	}
+	request, a, err := conn.ask(frameRequest, body)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.forget(request, a)
+	total := 0
+	recent := newContents()
+	for {
+		f, err := a.next(ctx, conn)
+		if err != nil {
+			if ctx.Err() != nil {
+				conn.send(frameCancel, request, nil)
+			}
+			return total, err
+		}
+		total += len(f.body) + pullHead
+		if f.kind == frameEnd {
+			return total, endError(f.body)
+		}
+		if id != 0 {
+			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, id, len(f.body)) })
+		}
+		if err := n.take(ctx, peer, f.body, recent); err != nil {
+			conn.send(frameCancel, request, nil)
+			return total, err
+		}
+	}
+}
+
+func (a *asked) next(ctx context.Context, conn *pullConn) (pullFrame, error) {
+	select {
+	case f := <-a.frames:
+		return f, nil
+	default:
+	}
+	select {
+	case f := <-a.frames:
+		return f, nil
+	case <-conn.done:
+		select {
+		case f := <-a.frames:
+			return f, nil
+		default:
+			return pullFrame{}, conn.err
+		}
+	case <-ctx.Done():
+		return pullFrame{}, ctx.Err()
+	}
+}
+
+func endError(body []byte) error {
+	if len(body) > 0 && body[0] == endComplete {
+		return nil
+	}
+	if len(body) == 0 {
+		return errChunk
+	}
+	return fmt.Errorf("cluster: the neighbor can't serve the pull: %.200q", body[1:])
+}
+
+// take unpacks one data frame and gives its records to the store.
+func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recent *contents) error {
+	chunk, err := n.packer.unpack(body)
+	if err != nil {
+		n.count("pull_chunk")
+		return err
+	}
+	base := func(h storage.Hash) ([]byte, bool) {
+		if content, found := recent.get(h); found {
+			return content, true
+		}
+		content, err := n.cfg.Store.Content(h)
+		return content, err == nil
+	}
+	var records []storage.Record
+	err = parseRecords(chunk, base, func(r storage.Record) error {
+		recent.add(r)
+		records = append(records, r)
+		return nil
+	})
+	if err != nil && !errors.Is(err, errNoBase) {
+		n.count("pull_chunk")
+		return err
+	}
+	got, receiveErr := n.cfg.Store.Receive(ctx, records)
+	if receiveErr != nil {
+		return fmt.Errorf("store what was pulled: %w", receiveErr)
+	}
+	for reason, times := range got.Refused {
+		n.countN("commit_"+reason, times)
+	}
+	if got.First != nil {
+		n.log.Warn("a pulled commit was refused", "from", peer.String(), "err", got.First)
+	}
+	if len(got.Missing) > 0 {
+		n.want(peer, got.Missing)
+	}
+	if err != nil {
+		return err
+	}
+	if got.First != nil && got.Accepted+got.Staged+got.Known == 0 {
+		return fmt.Errorf("nothing of what was pulled is valid: %w", got.First)
+	}
+	return nil
+}
+
+// want pulls, from peer, the commits that staged ones wait for.
+func (n *Node) want(peer storage.NodeID, hashes []storage.Hash) {
+	n.spawn(func() {
+		ctx, cancel := context.WithTimeout(n.ctx, time.Minute)
+		defer cancel()
+		if err := n.fetchFrom(ctx, peer, hashes); err != nil {
+			n.log.Debug("fetch missing parents", "from", peer.Short(), "err", err)
+		}
+	})
+}
+
+// fetchFrom asks peer where commits stand and pulls their logs up to there.
+func (n *Node) fetchFrom(ctx context.Context, peer storage.NodeID, hashes []storage.Hash) error {
+	conn, err := n.pullConn(ctx, peer)
+	if err != nil {
+		return err
+	}
+	var body []byte
+	for _, h := range hashes[:min(len(hashes), maxLocate)] {
+		body = append(body, h[:]...)
+	}
+	request, a, err := conn.ask(frameLocate, body)
+	if err != nil {
+		return err
+	}
+	f, err := a.next(ctx, conn)
+	conn.forget(request, a)
+	if err == nil {
+		err = endError(f.body)
+	}
+	if err != nil {
+		return err
+	}
+	spans, err := parseSpans(f.body[1:])
+	if err != nil {
+		return err
+	}
+	var missing []storage.Span
+	for _, s := range spans {
+		s.After = n.cfg.Store.Position(s.Log).Sequence
+		if s.UpTo > s.After && n.cfg.Store.Admitted(s.Log.Node) {
+			missing = append(missing, s)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	_, err = n.pullSpans(ctx, peer, 0, missing, 0)
+	return err
+}
+
+// Fetch asks neighbors for commits that are not here, until all have come, all
+// have been asked, or ctx ends.
+func (n *Node) Fetch(ctx context.Context, hashes []storage.Hash) error {
+	var last error
+	for _, peer := range n.linked() {
+		missing := n.missing(hashes)
+		if len(missing) == 0 {
+			return nil
+		}
+		if err := n.fetchFrom(ctx, peer, missing); err != nil {
+			last = err
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	if len(n.missing(hashes)) == 0 {
+		return nil
+	}
+	return errors.Join(errors.New("cluster: no neighbor in reach has the commit"), last, ctx.Err())
+}
+
+func (n *Node) missing(hashes []storage.Hash) (missing []storage.Hash) {
+	for _, h := range hashes {
+		if _, err := n.cfg.Store.Commit(h); err != nil {
+			missing = append(missing, h)
+		}
+	}
+	return missing
+}
+
+// contents keeps what a running pull brought, as bases of its deltas, bounded.
+type contents struct {
+	by    map[storage.Hash][]byte
+	order []storage.Hash
+	size  int
+}
+
+const maxContents = 8 << 20
+
+func newContents() *contents { return &contents{by: make(map[storage.Hash][]byte)} }
+
+func (c *contents) get(h storage.Hash) ([]byte, bool) {
+	content, found := c.by[h]
+	return content, found
+}
+
+func (c *contents) add(r storage.Record) {
+	if _, twice := c.by[r.Hash]; twice {
+		return
+	}
+	c.by[r.Hash] = r.Content
+	c.order = append(c.order, r.Hash)
+	c.size += len(r.Content) + 64
+	for c.size > maxContents {
+		c.size -= len(c.by[c.order[0]]) + 64
+		delete(c.by, c.order[0])
+		c.order = c.order[1:]
+	}
+}

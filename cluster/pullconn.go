@@ -1,0 +1,190 @@
+package cluster
+
+import (
+	"bufio"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/erwik/erwik/storage"
+)
+
+const (
+	frameRequest = 1
+	frameData    = 2
+	frameEnd     = 3
+	frameCancel  = 4
+	frameLocate  = 5
+
+	pullHead     = 4 + 1 + 8
+	maxPullFrame = maxChunk + 64<<10
+	// maxServed bounds the requests of one connection that are answered at
+	// once; one more is refused with an end frame.
+	maxServed = 8
+	// pullBuffer is how many data frames of one pull wait to be written to
+	// the store. When it is full, the connection is not read.
+	pullBuffer = 4
+	// pullWriteTime bounds one write: 64 KiB at 250 bytes a second.
+	pullWriteTime = 10 * time.Minute
+)
+
+var errPullClosed = errors.New("cluster: the pull connection is closed")
+
+// pullConn is one connection of protocol erwik-pull. Both ends may ask over it.
+type pullConn struct {
+	node *Node
+	peer storage.NodeID
+	conn *tls.Conn
+	in   *bufio.Reader
+	done chan struct{}
+
+	write sync.Mutex // orders frames
+
+	mu     sync.Mutex
+	err    error
+	next   uint64
+	asked  map[uint64]*asked
+	served map[uint64]chan struct{} // closed by a cancel
+}
+
+// asked is one request of this end.
+type asked struct {
+	frames chan pullFrame
+	gone   chan struct{} // closed when nobody waits any more
+}
+
+type pullFrame struct {
+	kind byte
+	body []byte
+}
+
+func newPullConn(n *Node, peer storage.NodeID, conn *tls.Conn) *pullConn {
+	return &pullConn{
+		node: n, peer: peer, conn: conn, in: bufio.NewReaderSize(conn, 16<<10), done: make(chan struct{}),
+		asked: make(map[uint64]*asked), served: make(map[uint64]chan struct{}),
+	}
+}
+
+// send writes one frame.
+func (p *pullConn) send(kind byte, id uint64, body []byte) error {
+	b := make([]byte, 0, pullHead+len(body))
+	b = binary.BigEndian.AppendUint32(b, uint32(1+8+len(body)))
+	b = append(b, kind)
+	b = binary.BigEndian.AppendUint64(b, id)
+	b = append(b, body...)
+	p.write.Lock()
+	defer p.write.Unlock()
+	p.conn.SetWriteDeadline(time.Now().Add(pullWriteTime))
+	if _, err := p.conn.Write(b); err != nil {
+		p.close(err)
+		return fmt.Errorf("write to %s: %w", p.peer.Short(), err)
+	}
+	return nil
+}
+
+// close ends the connection; every request of this end fails.
+func (p *pullConn) close(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil {
+		p.err = errors.Join(errPullClosed, err)
+		close(p.done)
+		p.conn.NetConn().Close()
+	}
+}
+
+// ask begins a request of this end.
+func (p *pullConn) ask(kind byte, body []byte) (uint64, *asked, error) {
+	p.mu.Lock()
+	if p.err != nil {
+		p.mu.Unlock()
+		return 0, nil, p.err
+	}
+	p.next++
+	id := p.next
+	a := &asked{frames: make(chan pullFrame, pullBuffer), gone: make(chan struct{})}
+	p.asked[id] = a
+	p.mu.Unlock()
+	if err := p.send(kind, id, body); err != nil {
+		p.forget(id, a)
+		return 0, nil, err
+	}
+	return id, a, nil
+}
+
+func (p *pullConn) forget(id uint64, a *asked) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.asked[id] == a {
+		delete(p.asked, id)
+		close(a.gone)
+	}
+}
+
+// run reads frames until the connection ends.
+func (p *pullConn) run() {
+	var err error
+	for err == nil {
+		var f pullFrame
+		var id uint64
+		if f, id, err = p.read(); err == nil {
+			err = p.handle(f, id)
+		}
+	}
+	p.close(err)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, stop := range p.served {
+		close(stop)
+	}
+	p.served = nil
+}
+
+func (p *pullConn) read() (f pullFrame, id uint64, err error) {
+	var head [pullHead]byte
+	if _, err := io.ReadFull(p.in, head[:]); err != nil {
+		return f, 0, err
+	}
+	size := binary.BigEndian.Uint32(head[:])
+	if size < 9 || size > maxPullFrame {
+		p.node.count("pull_frame")
+		return f, 0, fmt.Errorf("cluster: a frame of %d bytes, at most %d", size, maxPullFrame)
+	}
+	f = pullFrame{head[4], make([]byte, size-9)}
+	_, err = io.ReadFull(p.in, f.body)
+	return f, binary.BigEndian.Uint64(head[5:]), err
+}
+
+func (p *pullConn) handle(f pullFrame, id uint64) error {
+	switch f.kind {
+	case frameData, frameEnd:
+		p.mu.Lock()
+		a := p.asked[id]
+		p.mu.Unlock()
+		if a == nil {
+			return nil // cancelled
+		}
+		select {
+		case a.frames <- f:
+		case <-a.gone:
+		case <-p.done:
+		}
+	case frameRequest, frameLocate:
+		return p.serve(f, id)
+	case frameCancel:
+		p.mu.Lock()
+		if stop, running := p.served[id]; running {
+			delete(p.served, id)
+			close(stop)
+		}
+		p.mu.Unlock()
+	default:
+		p.node.count("pull_frame")
+		return fmt.Errorf("cluster: frame of unknown type %d", f.kind)
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/storage"
+)
+
+const (
+	requestNoDeltas = 1
+	spanSize        = storage.LogIDSize + 16
+	maxLocate       = 64
+
+	endComplete = 0
+	endFailed   = 1
+)
+
+// serve answers a request in a goroutine of its own.
+func (p *pullConn) serve(f pullFrame, id uint64) error {
+	stop := make(chan struct{})
+	p.mu.Lock()
+	_, twice := p.served[id]
+	room := len(p.served) < maxServed
+	if room && !twice {
+		p.served[id] = stop
+	}
+	p.mu.Unlock()
+	if twice {
+		return errors.New("cluster: two requests with one number")
+	}
+	if !room {
+		return p.send(frameEnd, id, append([]byte{endFailed}, "too many pulls at once"...))
+	}
+	p.node.wg.Go(func() {
+		end := []byte{endComplete}
+		var err error
+		if f.kind == frameLocate {
+			end, err = p.locate(f.body)
+		} else {
+			err = p.answer(f.body, id, stop)
+		}
+		if err != nil {
+			end = fmt.Appendf([]byte{endFailed}, "%.200s", err)
+		}
+		p.send(frameEnd, id, end)
+		p.mu.Lock()
+		if p.served[id] == stop {
+			delete(p.served, id)
+		}
+		p.mu.Unlock()
+	})
+	return nil
+}
+
+func parseSpans(body []byte) ([]storage.Span, error) {
+	if len(body)%spanSize != 0 || len(body) > mesh.MaxRanges*spanSize {
+		return nil, fmt.Errorf("cluster: %d bytes are no list of spans", len(body))
+	}
+	spans := make([]storage.Span, 0, len(body)/spanSize)
+	for ; len(body) > 0; body = body[spanSize:] {
+		spans = append(spans, storage.Span{
+			Log:   storage.LogIDFromBytes(body),
+			After: binary.BigEndian.Uint64(body[storage.LogIDSize:]),
+			UpTo:  binary.BigEndian.Uint64(body[storage.LogIDSize+8:]),
+		})
+	}
+	return spans, nil
+}
+
+func appendSpan(dst []byte, s storage.Span) []byte {
+	dst, _ = s.Log.AppendBinary(dst)
+	dst = binary.BigEndian.AppendUint64(dst, s.After)
+	return binary.BigEndian.AppendUint64(dst, s.UpTo)
+}
+
+// answer streams the records of the spans, parents first.
+func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
+	if len(body) == 0 || body[0]&^requestNoDeltas != 0 {
+		return errors.New("cluster: unknown flags in a request")
+	}
+	spans, err := parseSpans(body[1:])
+	if err != nil {
+		return err
+	}
+	store := p.node.cfg.Store
+	base := contentOf(func(h storage.Hash) ([]byte, bool) {
+		content, err := store.Content(h)
+		return content, err == nil
+	})
+	if body[0]&requestNoDeltas != 0 {
+		base = nil
+	}
+	var chunk []byte
+	flush := func() error {
+		err := p.send(frameData, id, p.node.packer.pack(make([]byte, 0, len(chunk)+1), chunk))
+		chunk = chunk[:0]
+		return err
+	}
+	var failed error
+	err = p.node.rangeOf(spans, func(r storage.Record) bool {
+		select {
+		case <-stop:
+			return false
+		case <-p.done:
+			return false
+		default:
+		}
+		if len(chunk) > 0 && len(chunk)+len(r.Content)+storage.MaxRecord > maxChunk {
+			if failed = flush(); failed != nil {
+				return false
+			}
+		}
+		chunk = appendRecord(chunk, r, base)
+		if len(chunk) >= chunkTarget {
+			failed = flush()
+		}
+		return failed == nil
+	})
+	if err == nil {
+		err = failed
+	}
+	if err == nil && len(chunk) > 0 {
+		err = flush()
+	}
+	return err
+}
+
+// locate says where commits stand, so that they can be pulled.
+func (p *pullConn) locate(body []byte) ([]byte, error) {
+	if len(body)%20 != 0 || len(body) > 20*maxLocate {
+		return nil, errors.New("cluster: not a list of hashes")
+	}
+	end := []byte{endComplete}
+	for ; len(body) > 0; body = body[20:] {
+		c, err := p.node.cfg.Store.Commit(storage.Hash(body[:20]))
+		if err == nil {
+			end = appendSpan(end, storage.Span{Log: c.Log, UpTo: c.Sequence})
+		}
+	}
+	return end, nil
+}

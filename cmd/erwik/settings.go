@@ -1,0 +1,178 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/erwik/erwik/cluster"
+)
+
+// settings are those of serve.
+type settings struct {
+	listen, advertise, data, name, site string
+	tlsCert, tlsKey                     string
+	join                                []string
+	token, secret, secretFile           string
+	editTokenFile, editToken            string
+	logFormat, logLevel                 string
+	drain                               time.Duration
+	config                              string
+}
+
+func (s *settings) flags(f *pflag.FlagSet) {
+	f.StringVar(&s.listen, "listen", ":8000", "address to listen on; port 0 chooses one")
+	f.StringVar(&s.advertise, "advertise", "", "HOST:PORT that other nodes dial (default: found out)")
+	f.StringVar(&s.data, "data", "", "data directory (default: "+defaultData(os.Getenv)+")")
+	f.StringVar(&s.name, "name", "", "name of this node (default: the machine's)")
+	f.StringVar(&s.site, "site", "", "name of the wiki")
+	f.StringArrayVar(&s.join, "join", nil, "HOST:PORT of a node to join; may be given again, and may stay after the join")
+	f.StringVar(&s.token, "token", "", "token that `erwik token` printed on the node to join")
+	f.StringVar(&s.secretFile, "secret-file", "", "file with the secret that all nodes share (or ERWIK_SECRET)")
+	f.StringVar(&s.tlsCert, "tls-cert", "", "certificate for HTTPS")
+	f.StringVar(&s.tlsKey, "tls-key", "", "key of the certificate")
+	f.StringVar(&s.editTokenFile, "edit-token-file", "", "file with a token that whoever edits must know")
+	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
+	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	f.DurationVar(&s.drain, "drain", 10*time.Second, "how long to finish requests after SIGTERM")
+	f.StringVar(&s.config, "config", "", "file with settings: names of flags, as TOML")
+}
+
+// fill takes from the environment, then from the file, what the command line
+// left out.
+func (s *settings) fill(c *cobra.Command, getenv func(string) string) error {
+	if s.config == "" {
+		s.config = getenv("ERWIK_CONFIG")
+	}
+	file := map[string]any{}
+	if s.config != "" {
+		if _, err := toml.DecodeFile(s.config, &file); err != nil {
+			return fmt.Errorf("read settings: %w", err)
+		}
+		for key := range file {
+			if f := c.Flags().Lookup(key); (f == nil || key == "config") && key != "secret" {
+				return usageError{fmt.Errorf("%s: unknown key %q; keys are the names of flags", s.config, key)}
+			}
+		}
+	}
+	var failed error
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Changed || failed != nil {
+			return
+		}
+		name := "ERWIK_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		if v := getenv(name); v != "" {
+			failed = setFlag(f, name, strings.FieldsFunc(v, func(r rune) bool { return f.Name == "join" && (r == ',' || r == ' ') }))
+		} else if v, found := file[f.Name]; found {
+			list, isList := v.([]any)
+			if !isList {
+				list = []any{v}
+			}
+			var texts []string
+			for _, item := range list {
+				texts = append(texts, fmt.Sprint(item))
+			}
+			failed = setFlag(f, s.config+": "+f.Name, texts)
+		}
+	})
+	if failed != nil {
+		return failed
+	}
+	if s.data == "" {
+		s.data = defaultData(getenv)
+	}
+	if s.name == "" {
+		s.name = hostName()
+	}
+	return s.secrets(getenv, file)
+}
+
+func setFlag(f *pflag.Flag, origin string, values []string) error {
+	for _, v := range values {
+		if err := f.Value.Set(v); err != nil {
+			return usageError{fmt.Errorf("%s: %w", origin, err)}
+		}
+	}
+	return nil
+}
+
+func (s *settings) secrets(getenv func(string) string, file map[string]any) error {
+	if s.secret = getenv("ERWIK_SECRET"); s.secret == "" {
+		if v, ok := file["secret"].(string); ok {
+			s.secret = v
+		}
+	}
+	if s.secretFile != "" {
+		text, err := os.ReadFile(s.secretFile)
+		if err != nil {
+			return fmt.Errorf("read the secret: %w", err)
+		}
+		s.secret = string(text)
+	}
+	if s.secret = strings.TrimSpace(s.secret); s.secret != "" && len(s.secret) < cluster.MinSecret {
+		return fmt.Errorf("the secret has %d bytes; use at least %d, such as: head -c 24 /dev/urandom | base64", len(s.secret), cluster.MinSecret)
+	}
+	if s.editTokenFile != "" {
+		text, err := os.ReadFile(s.editTokenFile)
+		if err != nil {
+			return fmt.Errorf("read the edit token: %w", err)
+		}
+		if s.editToken = strings.TrimSpace(string(text)); s.editToken == "" {
+			return fmt.Errorf("the edit token in %s is empty", s.editTokenFile)
+		}
+	}
+	return nil
+}
+
+// joinToken is how this node proves itself to those that it joins.
+func (s *settings) joinToken() (cluster.Token, error) {
+	text := s.token
+	if text == "" {
+		text = s.secret
+	}
+	if len(s.join) == 0 {
+		return cluster.Token{}, nil
+	}
+	if text == "" {
+		return cluster.Token{}, usageError{fmt.Errorf("--join needs --token or a secret. Get a token on a node of the mesh: erwik token --data DIR")}
+	}
+	return cluster.ParseToken(text)
+}
+
+func defaultData(getenv func(string) string) string {
+	if d := getenv("XDG_DATA_HOME"); d != "" {
+		return filepath.Join(d, "erwik")
+	}
+	if home := getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "share", "erwik")
+	}
+	return "erwik-data"
+}
+
+func hostName() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "node"
+	}
+	name, _, _ = strings.Cut(name, ".")
+	return name[:min(len(name), 60)]
+}
+
+// shown is the address as people and other programs can use it.
+func shown(addr net.Addr) string {
+	host, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return addr.String()
+	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,203 @@
+package wiki
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"unicode/utf8"
+
+	"github.com/erwik/erwik/wiki/page"
+)
+
+// The limits of bodies, in bytes. A text in JSON may be six times as long as
+// it is, one in a form three times.
+const (
+	maxJSONBody = 6*page.MaxText + 64<<10
+	maxFormBody = 8 << 20
+)
+
+// readBody reads a body of at most limit bytes; one that says that it is
+// longer is not read at all. Of one that turns out to be longer, it returns
+// the beginning and errBodyTooLarge.
+func (h *Handler) readBody(r *http.Request, limit int64) ([]byte, error) {
+	if r.ContentLength > limit {
+		return nil, errBodyTooLarge
+	}
+	if r.ContentLength < 0 || r.ContentLength > largeBody {
+		select {
+		case h.bodies <- struct{}{}:
+			defer func() { <-h.bodies }()
+		case <-r.Context().Done():
+			return nil, errBusyBodies
+		}
+	}
+	var buffer bytes.Buffer
+	if r.ContentLength > 0 {
+		buffer.Grow(int(r.ContentLength) + bytes.MinRead)
+	}
+	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, limit+1)); err != nil {
+		return nil, badRequest("body", "it ended early: %v", err)
+	}
+	if int64(buffer.Len()) > limit {
+		return buffer.Bytes()[:limit], errBodyTooLarge
+	}
+	return buffer.Bytes(), nil
+}
+
+// readJSON reads one JSON value into v and refuses fields that v does not
+// have.
+func (h *Handler) readJSON(r *http.Request, v any) error {
+	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
+		return errNotJSON
+	}
+	body, err := h.readBody(r, maxJSONBody)
+	if err != nil {
+		return err
+	}
+	return parseJSON(body, v)
+}
+
+// parseJSON reads the one JSON value of body into v. The package encoding/json
+// would put U+FFFD where a text is not valid; here such a text is refused.
+func parseJSON(body []byte, v any) error {
+	if !utf8.Valid(body) {
+		return badRequest("body", "it is not valid UTF-8")
+	}
+	if halfSurrogate(body) {
+		return badRequest("body", "it holds half of a surrogate pair")
+	}
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(v); err != nil {
+		return badRequest("body", "%s", jsonMistake(err))
+	}
+	if decoder.More() {
+		return badRequest("body", "something follows the JSON value")
+	}
+	return nil
+}
+
+// halfSurrogate reports whether JSON text holds an escaped surrogate that is
+// not half of a pair, which is no character.
+func halfSurrogate(body []byte) bool {
+	for {
+		at := bytes.IndexByte(body, '\\')
+		if at < 0 || at+2 > len(body) {
+			return false
+		}
+		body = body[at:]
+		first := escapedUnit(body)
+		switch {
+		case first < 0xd800 || first > 0xdfff:
+			body = body[2:]
+		case first > 0xdbff:
+			return true
+		default:
+			if second := escapedUnit(body[6:]); second < 0xdc00 || second > 0xdfff {
+				return true
+			}
+			body = body[12:]
+		}
+	}
+}
+
+// escapedUnit returns the number that \uXXXX at the front of b writes, or -1.
+func escapedUnit(b []byte) int {
+	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
+		return -1
+	}
+	n, err := strconv.ParseUint(string(b[2:6]), 16, 16)
+	if err != nil {
+		return -1
+	}
+	return int(n)
+}
+
+// jsonMistake says in our words what is wrong.
+func jsonMistake(err error) string {
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("field %q can't be a JSON %s", wrong.Field, wrong.Value)
+	}
+	if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("no valid JSON at byte %d", wrong.Offset)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return "the JSON ends early"
+	}
+	return err.Error()
+}
+
+// readForm reads a form as browsers send it. Of one that is too long it
+// returns what it read, with errBodyTooLarge.
+func (h *Handler) readForm(_ http.ResponseWriter, r *http.Request) (url.Values, error) {
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "application/x-www-form-urlencoded" {
+		return nil, badRequest("form", "send it as application/x-www-form-urlencoded")
+	}
+	body, tooLarge := h.readBody(r, maxFormBody)
+	if tooLarge != nil && !errors.Is(tooLarge, errBodyTooLarge) {
+		return nil, tooLarge
+	}
+	form, err := url.ParseQuery(string(body))
+	if tooLarge != nil {
+		return form, tooLarge
+	}
+	if err != nil {
+		return form, badRequest("form", "%v", err)
+	}
+	return form, nil
+}
+
+// answerJSON sends v.
+func answerJSON(w http.ResponseWriter, r *http.Request, status int, v any) error {
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	header := w.Header()
+	header["Content-Type"] = valueJSON
+	if header.Get("Cache-Control") == "" {
+		header["Cache-Control"] = valueNoCache
+	}
+	answer(w, r, status, buffer.Bytes())
+	return nil
+}
+
+// answerText sends plain text.
+func answerText(w http.ResponseWriter, r *http.Request, status int, text string) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	answer(w, r, status, []byte(text))
+	return nil
+}
+
+// answerPage writes a page for people and sends it.
+func answerPage[P any](w http.ResponseWriter, r *http.Request, status int, p P, write func(io.Writer, P) error) error {
+	var buffer bytes.Buffer
+	if err := write(&buffer, p); err != nil {
+		return err
+	}
+	header := w.Header()
+	header["Content-Type"] = valueHTML
+	if header.Get("Cache-Control") == "" {
+		header["Cache-Control"] = valueNoCache
+	}
+	answer(w, r, status, buffer.Bytes())
+	return nil
+}
+
+func answer(w http.ResponseWriter, r *http.Request, status int, body []byte) {
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		// The client may be gone; nobody is left to tell.
+		_, _ = w.Write(body)
+	}
+}

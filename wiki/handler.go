@@ -1,0 +1,149 @@
+package wiki
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/markdown"
+	"github.com/erwik/erwik/wiki/page"
+	"github.com/erwik/erwik/wiki/web"
+)
+
+// Handler serves a wiki over HTTP. Make one with [NewHandler] and Close it.
+type Handler struct {
+	store       Store
+	mesh        Mesh
+	feed        *Feed
+	ready       func() (bool, string)
+	pages       *page.Service
+	web         *web.Writer
+	markdown    *markdown.Renderer
+	rendered    *renderCache
+	conflicts   *conflictCount
+	counters    counters
+	guard       guard
+	bodies      chan struct{} // a place for each large body that is read
+	router      http.Handler
+	log         *slog.Logger
+	clock       func() time.Time
+	node        storage.NodeID
+	nodeName    string
+	version     string
+	alone       bool
+	stopWatch   func()
+	startedUnix int64
+}
+
+// defaultCacheBytes bounds the cache of rendered pages.
+const defaultCacheBytes = 32 << 20
+
+// maxLargeBodies is how many bodies above largeBody are read at once; more
+// wait, and give up with the client.
+const (
+	maxLargeBodies = 8
+	largeBody      = 256 << 10
+)
+
+// NewHandler returns the handler of a whole wiki: every path of the port but
+// those that cmd takes for itself. The only error is one of building the
+// program.
+func NewHandler(cfg Config) (*Handler, error) {
+	node := cfg.Store.Node()
+	h := &Handler{
+		store: cfg.Store, feed: cmp.Or(cfg.Feed, NewFeed()), ready: cfg.Ready,
+		markdown: markdown.New(),
+		guard:    newGuard(cfg.EditToken, cfg.OperatorKey),
+		bodies:   make(chan struct{}, maxLargeBodies),
+		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
+		mesh: cfg.Mesh,
+	}
+	if h.clock == nil {
+		h.clock = time.Now
+	}
+	h.startedUnix = h.clock().Unix()
+	if h.ready == nil {
+		h.ready = func() (bool, string) { return true, "" }
+	}
+	if h.mesh == nil {
+		h.alone = true
+		h.mesh = Alone{Node: node, Name: h.nodeName, Version: cfg.Version}
+	}
+	var err error
+	if h.web, err = web.New(cmp.Or(cfg.Site, "erwik")); err != nil {
+		return nil, fmt.Errorf("make the pages: %w", err)
+	}
+	h.pages = page.NewService(page.Config{
+		Store: cfg.Store, Fetch: h.mesh, Starter: starterPage, Clock: h.clock, Logger: h.log,
+	})
+	h.rendered = newRenderCache(cmp.Or(cfg.CacheBytes, defaultCacheBytes))
+	h.conflicts = newConflictCount(h.pages)
+	h.router = h.routes(cfg.OperatorCalls)
+	h.stopWatch = cfg.Store.Watch(h.committed)
+	return h, nil
+}
+
+// Feed returns the feed to which live events are published.
+func (h *Handler) Feed() *Feed { return h.feed }
+
+// Pages returns the service below the handler.
+func (h *Handler) Pages() *page.Service { return h.pages }
+
+// Close ends the streams of live events and lets go of the store. Requests
+// that are being served go on.
+func (h *Handler) Close() {
+	h.stopWatch()
+	h.feed.Close()
+}
+
+// committed is called by the store for commits that became visible; it runs
+// inside a save.
+func (h *Handler) committed(commits []storage.Committed) {
+	for i := range commits {
+		c := &commits[i]
+		h.rendered.changed(c.Path, c.Heads)
+		h.conflicts.changed(c.Path, len(c.Heads))
+		if h.alone && !c.Inert && h.feed.Readers() > 0 {
+			if e, ok := newCommitEvent(c.Commit); ok {
+				h.feed.Publish(e)
+			}
+		}
+	}
+}
+
+// ServeHTTP implements http.Handler. A page that was rendered before and has
+// not changed is answered before any route is looked for.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
+		!strings.HasPrefix(r.URL.Path, "/-/") && h.serveHot(w, r) {
+		return
+	}
+	setSecurityHeaders(w.Header())
+	h.router.ServeHTTP(w, r)
+}
+
+// Header values that never change, shared by all answers; net/http does not
+// write to them.
+var (
+	valuePolicy   = []string{web.Policy}
+	valueNosniff  = []string{"nosniff"}
+	valueReferrer = []string{"same-origin"}
+	valueNoCache  = []string{"no-cache"}
+	valueHTML     = []string{"text/html; charset=utf-8"}
+	valueJSON     = []string{"application/json"}
+	valueOpener   = []string{"same-origin"}
+)
+
+// setSecurityHeaders sets what every answer has.
+func setSecurityHeaders(header http.Header) {
+	header["Content-Security-Policy"] = valuePolicy
+	header["X-Content-Type-Options"] = valueNosniff
+	header["Referrer-Policy"] = valueReferrer
+	header["Cross-Origin-Opener-Policy"] = valueOpener
+	header["Cross-Origin-Resource-Policy"] = valueOpener
+}

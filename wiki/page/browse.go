@@ -1,0 +1,184 @@
+package page
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/merge"
+)
+
+// MaxList is the longest list that one call returns.
+const MaxList = 1000
+
+// scanned is how many candidates one call looks at to fill a list; then it
+// returns what it has, with a cursor.
+const scanned = 2000
+
+// Revision reads an old revision of a page.
+func (s *Service) Revision(name Name, h storage.Hash) (*storage.Commit, []byte, error) {
+	c, err := s.store.Commit(h)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (c.Path != name.Path() || !shown(c.Kind)) {
+		return nil, nil, fmt.Errorf("revision %s of %q: %w", h, name, ErrNoRevision)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read revision %s of %q: %w", h, name, err)
+	}
+	text, err := textOf(s.store, c)
+	if err != nil {
+		return nil, nil, err
+	}
+	return c, text, nil
+}
+
+// History lists the revisions of a page, the newest arrival first, before an
+// arrival number (0: from the newest).
+func (s *Service) History(name Name, before uint64, limit int) ([]storage.Revision, error) {
+	revisions, err := s.store.History(name.Path(), before, bound(limit))
+	if err != nil {
+		return nil, fmt.Errorf("read history of %q: %w", name, err)
+	}
+	return revisions, nil
+}
+
+// Recent lists the newest revisions of all pages and files.
+func (s *Service) Recent(before uint64, limit int) ([]storage.Revision, error) {
+	revisions, err := s.store.Recent(before, bound(limit))
+	if err != nil {
+		return nil, fmt.Errorf("read recent changes: %w", err)
+	}
+	return revisions, nil
+}
+
+func bound(limit int) int { return max(1, min(limit, MaxList)) }
+
+// Difference is what changed between two revisions of a page.
+type Difference struct {
+	Name     Name
+	From, To *storage.Commit // From is nil for the beginning: nothing was there
+	Hunks    []merge.Hunk
+}
+
+// Diff compares two revisions. A zero to is the current text, a zero from is
+// the first parent of to.
+func (s *Service) Diff(name Name, from, to storage.Hash) (*Difference, error) {
+	d := &Difference{Name: name}
+	var before, after []byte
+	var err error
+	if to.IsZero() {
+		p, err := s.Page(name)
+		if err != nil {
+			return nil, err
+		}
+		if p.Latest == nil {
+			return nil, fmt.Errorf("compare revisions of %q: %w", name, ErrNoPage)
+		}
+		d.To = p.Latest
+		if p.Live {
+			after = p.Text
+		}
+	} else if d.To, after, err = s.Revision(name, to); err != nil {
+		return nil, err
+	}
+	if from.IsZero() && len(d.To.Parents) > 0 {
+		from = d.To.Parents[0]
+	}
+	if !from.IsZero() {
+		if d.From, before, err = s.Revision(name, from); err != nil {
+			return nil, err
+		}
+	}
+	d.Hunks = merge.Diff(string(before), string(after))
+	return d, nil
+}
+
+// Unified prints the difference as a unified diff, nothing where there is none.
+func (d *Difference) Unified() string {
+	return merge.Unified("a/"+d.Name.Path(), "b/"+d.Name.Path(), d.Hunks)
+}
+
+// Listed is one page of a list.
+type Listed struct {
+	Name  Name
+	Heads []storage.Head
+}
+
+// Pages lists live pages whose names begin with prefix, in the order of their
+// paths, after a cursor (empty: from the first). An empty next says that the
+// list is complete.
+func (s *Service) Pages(prefix, after string, limit int) (pages []Listed, next string, err error) {
+	limit = bound(limit)
+	for looked := 0; looked < scanned; {
+		batch, err := s.store.Paths(prefix, after, limit)
+		if err != nil {
+			return nil, "", fmt.Errorf("list pages: %w", err)
+		}
+		for _, p := range batch {
+			after = p.Path
+			if name, ok := NameOfPath(p.Path); ok && strings.HasPrefix(string(name), prefix) && hasText(p.Heads) {
+				pages = append(pages, Listed{name, p.Heads})
+			}
+			if len(pages) == limit {
+				return pages, after, nil
+			}
+		}
+		if len(batch) < limit {
+			return pages, "", nil
+		}
+		looked += len(batch)
+	}
+	return pages, after, nil
+}
+
+func hasText(heads []storage.Head) bool {
+	for _, h := range heads {
+		if h.Kind == storage.KindPage {
+			return true
+		}
+	}
+	return false
+}
+
+// Conflicts lists pages whose heads can't be united, in the order of their
+// paths, as Pages does.
+func (s *Service) Conflicts(after string, limit int) (pages []*Page, next string, err error) {
+	limit = bound(limit)
+	for looked := 0; looked < scanned; {
+		batch, err := s.store.Forked(after, limit)
+		if err != nil {
+			return nil, "", fmt.Errorf("list conflicts: %w", err)
+		}
+		for _, p := range batch {
+			after = p.Path
+			page, err := s.conflictAt(p)
+			if err != nil {
+				return nil, "", err
+			}
+			if page == nil {
+				continue
+			}
+			if pages = append(pages, page); len(pages) == limit {
+				return pages, after, nil
+			}
+		}
+		if len(batch) < limit {
+			return pages, "", nil
+		}
+		looked += len(batch)
+	}
+	return pages, after, nil
+}
+
+// conflictAt returns the page at p if it is in conflict, else nil.
+func (s *Service) conflictAt(p storage.PathHeads) (*Page, error) {
+	name, ok := NameOfPath(p.Path)
+	if !ok {
+		return nil, nil
+	}
+	page, err := s.PageAt(name, p.Heads)
+	if err != nil || !page.Conflict {
+		return nil, err
+	}
+	return page, nil
+}

@@ -1,0 +1,232 @@
+package page
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/merge"
+)
+
+// maxTries is how often an edit is merged anew because others were faster.
+const maxTries = 1000
+
+// Save makes an edit durable. Where the page has moved on since e.Base, the
+// edit is merged; where that is not possible a *[ConflictError] says so and
+// nothing is saved. An edit that changes nothing makes no commit.
+//
+// Errors: *[EditError], *[ConflictError], [ErrUnknownBase], [ErrNoPage] (for
+// a delete), [ErrBusy], and storage's.
+func (s *Service) Save(ctx context.Context, e Edit) (Saved, error) {
+	if err := e.check(); err != nil {
+		return Saved{}, err
+	}
+	path := e.Name.Path()
+	for range maxTries {
+		if err := ctx.Err(); err != nil {
+			return Saved{}, fmt.Errorf("save %q: %w", e.Name, err)
+		}
+		heads, err := s.store.Heads(path)
+		if err != nil {
+			return Saved{}, fmt.Errorf("read heads of %q: %w", e.Name, err)
+		}
+		p, err := s.plan(ctx, &e, heads)
+		if errors.Is(err, storage.ErrHeadsMoved) {
+			continue
+		}
+		if err != nil {
+			return Saved{}, err
+		}
+		if p.saved.Unchanged {
+			return p.saved, nil
+		}
+		commits, err := s.store.Save(ctx, p.draft)
+		if errors.Is(err, storage.ErrHeadsMoved) {
+			continue
+		}
+		if err != nil {
+			return Saved{}, fmt.Errorf("save %q: %w", e.Name, err)
+		}
+		p.saved.Commit = commits[0]
+		p.saved.Heads = append(p.saved.Heads, commits[0].Hash)
+		slices.SortFunc(p.saved.Heads, storage.Hash.Compare)
+		return p.saved, nil
+	}
+	return Saved{}, fmt.Errorf("save %q: %w", e.Name, ErrBusy)
+}
+
+// plan is how an edit becomes a commit, given some heads.
+type plan struct {
+	draft storage.Draft
+	saved Saved // all but the new commit
+}
+
+// plan decides what an edit does to a page with these heads. It returns
+// ErrHeadsMoved where it had to wait, so that the heads may be others now.
+func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*plan, error) {
+	set := hashes(heads)
+	cur := &View{}
+	if len(set) > 0 {
+		var err error
+		if cur, err = s.viewOf(set); err != nil {
+			return nil, fmt.Errorf("read page %q: %w", e.Name, err)
+		}
+	}
+	if p := unchanged(e, cur); p != nil {
+		return p, nil
+	}
+	if e.Delete && !cur.Live {
+		return nil, fmt.Errorf("delete %q: %w", e.Name, ErrNoPage)
+	}
+	newer := set
+	switch {
+	case e.OnTop || !cur.Live && len(e.Base) == 0 || sameSet(set, e.Base):
+		newer = nil
+	case len(e.Base) > 0:
+		if err := s.findBase(ctx, e); err != nil {
+			return nil, err
+		}
+		var err error
+		if newer, err = unreached(s.store, set, e.Base); err != nil {
+			return nil, err
+		}
+	}
+	if len(newer) == 0 {
+		return s.commit(e, e.Text, cur, false), nil
+	}
+	text, err := s.mergeEdit(e, cur, newer)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Equal(text, cur.Text) && !cur.Conflict {
+		return &plan{saved: Saved{Commit: cur.Latest, Heads: cur.Heads, Unchanged: true, Merged: true}}, nil
+	}
+	return s.commit(e, text, cur, true), nil
+}
+
+// unchanged returns a plan without a commit where e's text is what readers
+// see already.
+func unchanged(e *Edit, cur *View) *plan {
+	if e.Delete || !cur.Live || cur.Conflict || !bytes.Equal(e.Text, cur.Text) {
+		return nil
+	}
+	return &plan{saved: Saved{Commit: cur.Latest, Heads: cur.Heads, Unchanged: true}}
+}
+
+// sameSet reports whether base names exactly the heads.
+func sameSet(heads, base []storage.Hash) bool {
+	if len(heads) == 1 && len(base) == 1 {
+		return heads[0] == base[0]
+	}
+	return slices.Equal(heads, sortedSet(base))
+}
+
+// commit plans a commit on top of all heads of cur.
+func (s *Service) commit(e *Edit, text []byte, cur *View, merged bool) *plan {
+	kind := storage.KindPage
+	if e.Delete {
+		kind, text = storage.KindDelete, nil
+	}
+	parents := cur.Heads
+	var left []storage.Hash
+	if len(parents) > storage.MaxParents {
+		parents, left = parents[:storage.MaxParents], slices.Clone(parents[storage.MaxParents:])
+	}
+	return &plan{
+		draft: storage.Draft{
+			Kind: kind, Path: e.Name.Path(), Content: text,
+			Parents: parents, IfHeads: cur.Heads, CheckHeads: true,
+			Author: s.author(e.Author), Message: e.Summary,
+		},
+		saved: Saved{Heads: left, Created: !cur.Live, Merged: merged},
+	}
+}
+
+func (s *Service) author(name string) storage.Ident {
+	return storage.Ident{Name: name, Time: s.clock().Unix()}
+}
+
+// findBase makes sure that e's base is here, asking other nodes if it is not.
+// Where it had to ask, the heads may have moved.
+func (s *Service) findBase(ctx context.Context, e *Edit) error {
+	missing, err := s.missingBase(e)
+	if err != nil || len(missing) == 0 {
+		return err
+	}
+	if s.fetch != nil {
+		wait, cancel := context.WithTimeout(ctx, fetchTime)
+		err = s.fetch.Fetch(wait, missing)
+		cancel()
+		if err != nil {
+			s.log.Debug("base not found at other nodes", "page", string(e.Name), "err", err)
+		}
+		if missing, err = s.missingBase(e); err != nil {
+			return err
+		}
+		if len(missing) == 0 {
+			return storage.ErrHeadsMoved
+		}
+	}
+	return fmt.Errorf("save %q on %s: %w", e.Name, missing[0], ErrUnknownBase)
+}
+
+// missingBase returns those of e's base that are no commits of the page here.
+func (s *Service) missingBase(e *Edit) ([]storage.Hash, error) {
+	var missing []storage.Hash
+	for _, h := range e.Base {
+		c, err := s.store.Commit(h)
+		switch {
+		case errors.Is(err, storage.ErrNotFound), err == nil && c.Path != e.Name.Path():
+			missing = append(missing, h)
+		case err != nil:
+			return nil, fmt.Errorf("read base %s: %w", h, err)
+		}
+	}
+	return missing, nil
+}
+
+// mergeEdit merges e with the heads that its base does not know.
+func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, error) {
+	base := &View{}
+	if len(e.Base) > 0 {
+		var err error
+		if base, err = s.viewOf(sortedSet(e.Base)); err != nil {
+			return nil, fmt.Errorf("read base of the edit of %q: %w", e.Name, err)
+		}
+	}
+	var baseText []byte
+	if base.Live {
+		baseText = base.Text
+	}
+	if e.Delete || !cur.Live || !base.Live {
+		return nil, newConflict(e, baseText, cur)
+	}
+	var text []byte
+	clean := false
+	if base.Clean() && cur.Clean() {
+		result := merge.Three(string(base.Text), string(e.Text), string(cur.Text))
+		text, clean = []byte(result.Text()), result.Clean()
+	} else {
+		// The editor saw a conflict, or somebody else's newer edit is one:
+		// unite the edit with the newer heads alone.
+		theirs, err := s.viewOf(newer)
+		if err != nil {
+			return nil, fmt.Errorf("read newer heads of %q: %w", e.Name, err)
+		}
+		if theirs.Live && theirs.Clean() {
+			if text, clean, err = step(s.store, e.Text, e.Base, theirs.Text, newer); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if !clean {
+		return nil, newConflict(e, baseText, cur)
+	}
+	if err := checkText(text); err != nil {
+		return nil, err
+	}
+	return text, nil
+}

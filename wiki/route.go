@@ -1,0 +1,142 @@
+package wiki
+
+import (
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/gorilla/mux"
+)
+
+// action serves one method of a route. An error that it returns, and for
+// which it has not answered, becomes a problem or a page.
+type action func(w http.ResponseWriter, r *http.Request) error
+
+// methods are the actions of a route, by method. HEAD goes with GET.
+type methods map[string]action
+
+// Route is an address and what may be done there; see [Handler.Routes].
+type Route struct {
+	Path    string // in gorilla/mux's language
+	Methods []string
+}
+
+// apiPrefix begins the addresses whose errors are problem+json.
+const apiPrefix = "/-/api/"
+
+// table lists all routes, in the order in which they are tried.
+func (h *Handler) table(calls map[string]OperatorCall) []struct {
+	path    string
+	methods methods
+} {
+	type row = struct {
+		path    string
+		methods methods
+	}
+	const v1 = apiPrefix + "v1/"
+	rows := []row{
+		{v1 + "pages", methods{"GET": h.apiPages}},
+		{v1 + "pages/{path:(?s:.+)}", methods{"GET": h.apiGet, "PUT": h.apiPut, "DELETE": h.apiDelete}},
+		{v1 + "move", methods{"POST": h.apiMove}},
+		{v1 + "revert", methods{"POST": h.apiRevert}},
+		{v1 + "preview", methods{"POST": h.apiPreview}},
+		{v1 + "history/{path:(?s:.+)}", methods{"GET": h.apiHistory}},
+		{v1 + "diff/{path:(?s:.+)}", methods{"GET": h.apiDiff}},
+		{v1 + "conflicts", methods{"GET": h.apiConflicts}},
+		{v1 + "recent", methods{"GET": h.apiRecent}},
+		{v1 + "status", methods{"GET": h.apiStatus}},
+		{v1 + "network/{what:nodes|links|routes|graph}", methods{"GET": h.apiNetwork}},
+		{v1 + "commits/{hash}", methods{"GET": h.apiCommit}},
+		{v1 + "events", methods{"GET": h.streamEvents}},
+		{v1 + "import", methods{"POST": h.apiImport}},
+	}
+	for _, name := range slices.Sorted(maps.Keys(calls)) {
+		rows = append(rows, row{v1 + name, methods{"POST": h.operatorCall(calls[name])}})
+	}
+	return append(rows,
+		row{"/-/static/{file:(?s:.+)}", methods{"GET": h.static}},
+		row{"/-/recent", methods{"GET": h.recentPage}},
+		row{"/-/conflicts", methods{"GET": h.conflictsPage}},
+		row{"/-/login", methods{"GET": h.loginForm, "POST": h.login}},
+		row{"/-/healthz", methods{"GET": h.healthz}},
+		row{"/-/readyz", methods{"GET": h.readyz}},
+		row{"/-/metrics", methods{"GET": h.metrics}},
+		row{"/-/{rest:(?s:.*)}", methods{"GET": h.nothing, "POST": h.nothing, "PUT": h.nothing, "DELETE": h.nothing}},
+		row{"/-", methods{"GET": h.nothing}},
+		row{"/robots.txt", methods{"GET": h.robots}},
+		row{"/{page:(?s:.*)}", methods{"GET": h.page, "POST": h.pagePost}},
+	)
+}
+
+// Routes lists every address, so that tests can see that they cover them.
+func (h *Handler) Routes() []Route {
+	var out []Route
+	for _, row := range h.table(nil) {
+		out = append(out, Route{row.path, slices.Sorted(maps.Keys(row.methods))})
+	}
+	return out
+}
+
+// routes builds the router. Paths are decoded once, by net/http; the router
+// neither cleans nor redirects them, since page.ParseName decides what a name
+// may be.
+func (h *Handler) routes(calls map[string]OperatorCall) http.Handler {
+	router := mux.NewRouter().SkipClean(true)
+	for _, row := range h.table(calls) {
+		router.Path(row.path).Handler(h.dispatch(row.path, row.methods))
+	}
+	router.NotFoundHandler = h.dispatch("none", methods{"GET": h.nothing})
+	return router
+}
+
+// dispatch chooses the action of a request's method, refuses what comes from
+// other sites, and answers for errors.
+func (h *Handler) dispatch(route string, actions methods) http.Handler {
+	if get := actions["GET"]; get != nil {
+		actions["HEAD"] = get
+	}
+	allow := strings.Join(append(slices.Sorted(maps.Keys(actions)), http.MethodOptions), ", ")
+	protection := http.NewCrossOriginProtection()
+	count := h.counters.route(route)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		run := actions[r.Method]
+		var err error
+		switch {
+		case r.Method == http.MethodOptions:
+			w.Header().Set("Allow", allow)
+			w.WriteHeader(http.StatusNoContent)
+		case run == nil:
+			err = &methodError{r.Method, allow}
+		case protection.Check(r) != nil:
+			err = errCrossOrigin
+		default:
+			err = run(w, r)
+		}
+		count.Add(1)
+		if err != nil {
+			h.counters.errors.Add(1)
+			h.fail(w, r, err)
+		}
+	})
+}
+
+// fail answers with err as its address demands.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if strings.HasPrefix(r.URL.Path, apiPrefix) {
+		h.failJSON(w, r, err)
+		return
+	}
+	h.failPage(w, r, err)
+}
+
+func (h *Handler) nothing(http.ResponseWriter, *http.Request) error { return errNoRoute }
+
+func (h *Handler) static(w http.ResponseWriter, r *http.Request) error {
+	h.web.ServeHTTP(w, r)
+	return nil
+}
+
+func (h *Handler) robots(w http.ResponseWriter, r *http.Request) error {
+	return answerText(w, r, http.StatusOK, "User-agent: *\nDisallow: /-/\n")
+}
