@@ -57,6 +57,12 @@ func (s *Store) Save(ctx context.Context, drafts ...Draft) ([]*Commit, error) {
 		return nil, ErrClosed
 	}
 	defer s.leave()
+	if len(drafts) == 1 {
+		if err := s.saveGrouped(&drafts[0], commits[0]); err != nil {
+			return nil, fmt.Errorf("save %.100q: %w", drafts[0].Path, err)
+		}
+		return commits, nil
+	}
 	t, err := s.append(drafts, commits)
 	if err != nil {
 		return nil, err

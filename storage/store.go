@@ -51,6 +51,7 @@ type Store struct {
 		forked   map[LogID]bool // logs whose owner equivocated
 		failed   error          // not nil: poisoned or closed
 	}
+	group group
 	pub   publisher
 	cache caches
 	disk  diskGuard

@@ -1,0 +1,31 @@
+package integration
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// erwik is the binary under test; TestMain builds it once.
+var erwik string
+
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "erwik-integration-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	erwik = filepath.Join(dir, "erwik")
+	build := exec.Command("go", "build", "-o", erwik, "../cmd/erwik")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build erwik: %v\n%s", err, out)
+		return 1
+	}
+	return m.Run()
+}
