@@ -58,6 +58,8 @@ const (
 
 	heartbeatHealthy = 8 * time.Second
 	heartbeatSlow    = 60 * time.Second
+	heartbeatNew     = 15 * time.Second // the first ones after a link became slow
+	heartbeatsNew    = 8
 	heartbeatBytes   = 400 // of IP traffic that one heartbeat and its answer take
 
 	slowFrom   = 500 * time.Millisecond // a link is slow from here
@@ -81,10 +83,11 @@ const (
 	pullSlow    = 60 * time.Second
 	pullBackoff = 30 * time.Second // longest wait after failures
 
-	quietFor     = 2 * time.Second  // no commit for so long: a differing vector hash means something
-	sessionFor   = 5 * time.Second  // one comparison on a healthy link
-	sessionSlow  = 90 * time.Second // one comparison on a slow link
-	newcomerFor  = 10 * time.Second // others may not know a node yet for so long
+	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
+	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
+	sessionFor   = 5 * time.Second        // one comparison on a healthy link
+	sessionSlow  = 90 * time.Second       // one comparison on a slow link
+	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	newcomerSlow = 60 * time.Second
 	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link
 	holdersSlow  = 5 * time.Second

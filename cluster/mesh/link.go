@@ -20,6 +20,7 @@ type link struct {
 	pullTime time.Duration // smoothed time to pull 1 KiB; 0 = unknown
 	bps      int64         // smoothed bytes a second of pulls; 0 = unknown
 	slow     bool
+	slowly   int         // heartbeats since it became slow
 	step     events.Step // cost by which this node reckons
 
 	said      bool // own link record says up
@@ -28,23 +29,24 @@ type link struct {
 	costAt    Time // no earlier cost than this
 	saySpaced time.Duration
 
-	number  uint64 // of the last frame that wanted an acknowledgement
-	flight  *flight
-	ackDue  uint64
-	queue   queue
-	gate    gate
-	beatAt  Time // when to send a heartbeat, unless the other side does
-	named   named
-	namedAt Time
-	told    named // what we named last
-	toldAt  Time
-	checks  int // signatures checked in this second
+	number uint64 // of the last frame that wanted an acknowledgement
+	flight *flight
+	ackDue uint64
+	queue  queue
+	gate   gate
+	beatAt Time // when to send a heartbeat, unless the other side does
+	named  named
+	knows  events.Set // nodes that the neighbor is known to know
+	told   named      // what we named last
+	toldAt Time
+	checks int // signatures checked in this second
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
 	compared                    bool  // the first summary of this link was compared
+	tableLater                  bool  // compare tables once ours has settled
 	skips                       int   // heartbeats that differed while commits came
-	compareAt                   Time  // vectors are not compared again before
+	compareAt, tableAt          Time  // not compared again before
 	drilled                     named // at the last comparison: theirs
 	drilledOwn                  named
 }
@@ -118,6 +120,9 @@ func (l *link) beat() time.Duration {
 		return heartbeatHealthy
 	}
 	every := time.Duration(heartbeatSlow)
+	if l.slowly < heartbeatsNew { // it may have been a hiccup
+		every = heartbeatNew
+	}
 	if l.bps > 0 {
 		every = max(every, time.Duration(10*heartbeatBytes*int64(time.Second)/l.bps))
 	}
@@ -144,7 +149,7 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
-		l.srtt, l.pullTime, l.bps, l.slow = old.srtt, old.pullTime, old.bps, old.slow
+		l.srtt, l.pullTime, l.bps, l.slow, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowly
 	}
 	l.step = events.StepOf(l.cost(c.now))
 	l.beatAt = c.now.Add(l.beat())
@@ -196,6 +201,9 @@ func (c *Core) nowUsable(l *link) {
 	c.nodes.version++
 	l.step = events.StepOf(l.cost(c.now))
 	c.sayLink(l)
+	if !l.queue.first && l.told.vector != c.vector.sum && !c.cfg.bugs.noReopen {
+		l.queue.reopen = true // what came since our first summary could not be told on this link
+	}
 	for _, log := range c.vector.logs {
 		if l.node.holding(log) > log.held {
 			c.want(log)
@@ -213,11 +221,18 @@ func (c *Core) acknowledged(l *link, number uint64) {
 	if number == f.earlier {
 		sample = c.now.Sub(f.first)
 	}
-	if l.srtt == 0 || !l.acked {
-		l.srtt = max(sample, 1)
-	} else {
-		l.srtt = max(l.srtt+(sample-l.srtt)/8, 1)
+	switch {
+	case l.srtt == 0 || !l.acked:
+		l.srtt = sample
+	case l.slow && sample < l.srtt: // samples are rare there, and good news is sure
+		l.srtt += (sample - l.srtt) / 2
+		if sample < healthyTo {
+			l.beatAt = min(l.beatAt, c.now.Add(announceEvery))
+		}
+	default:
+		l.srtt += (sample - l.srtt) / 8
 	}
+	l.srtt = max(l.srtt, 1)
 	l.flight = nil
 	before := l.usable()
 	l.acked = true
@@ -297,12 +312,19 @@ func (c *Core) tickLink(l *link) {
 	if l.usable() && c.now >= l.beatAt {
 		l.queue.beat = true
 		l.beatAt = c.now.Add(l.beat())
+		l.slowly++
 		c.touch(l)
+	}
+	if l.tableLater && c.now >= l.tableAt && c.now.Sub(c.nodes.changed) >= tableQuiet {
+		l.tableLater = false
+		if l.named.table != c.nodes.sum {
+			c.differs(l, &l.tableDiffers)
+		}
 	}
 	if l.queue.waits() {
 		c.touch(l)
 	}
-	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > 300*time.Millisecond && c.now.Sub(l.toldAt) > time.Second {
+	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > tableQuiet && c.now.Sub(l.toldAt) > announceEvery {
 		l.queue.answer = true // the table has settled: let the other side compare
 		c.touch(l)
 	}
@@ -325,6 +347,7 @@ func (c *Core) classify(l *link) {
 		l.slow = false
 	}
 	if was != l.slow {
+		l.slowly = 0
 		l.beatAt = c.now.Add(l.beat())
 	}
 	step := events.StepOf(l.cost(c.now))

@@ -99,6 +99,44 @@ func (c *Core) refute(heard uint64) {
 	c.setSelf(&r, heard+1)
 }
 
+// hearSelf looks at a record of this node. If an earlier life said more than
+// this one knows of (its disk was put back), this one says it anew, higher.
+func (c *Core) hearSelf(from *node, r *events.Record) {
+	own := c.nodes.at(c.self).record
+	if own == nil || r.Incarnation < c.incarnation ||
+		r.Incarnation == c.incarnation && recordHash(r) == recordHash(own) {
+		return
+	}
+	if c.mayCheck(from) && c.verifyRecord(r) {
+		c.refute(r.Incarnation)
+	}
+}
+
+// hearOwnLink does the same for this node's word on a link.
+func (c *Core) hearOwnLink(from *node, r *events.LinkRecord) {
+	if r.Incarnation < c.incarnation {
+		return
+	}
+	if r.Incarnation == c.incarnation && r.Counter <= c.nodes.counter {
+		to := c.nodes.byID[r.To]
+		if to == nil {
+			return
+		}
+		own := c.nodes.at(c.self).outTo(to.slot)
+		if own != nil && (r.Counter < own.Counter || linkHash(r) == linkHash(own)) {
+			return
+		}
+	}
+	if c.mayCheck(from) && c.verifyLink(r) {
+		c.refute(r.Incarnation)
+	}
+}
+
+func (c *Core) verifyLink(r *events.LinkRecord) bool {
+	var buf [256]byte
+	return c.cfg.Verify(r.From, r.SignedBytes(buf[:0]), &r.Sig)
+}
+
 // acceptRecord takes a verified record if it is newer. It reports whether it was.
 func (c *Core) acceptRecord(from *node, r *events.Record) bool {
 	n := c.addNode(r.ID)
@@ -127,10 +165,11 @@ func (c *Core) newerRecord(n *node, r *events.Record) bool {
 
 // receiveRecord takes a node record from a neighbor's table.
 func (c *Core) receiveRecord(from *node, r *events.Record) {
+	if n := c.nodes.byID[r.ID]; n != nil && from.link != nil {
+		from.link.knows.Add(n.slot)
+	}
 	if r.ID == c.cfg.Self {
-		if r.Incarnation > c.incarnation && c.mayCheck(from) && c.verifyRecord(r) {
-			c.refute(r.Incarnation)
-		}
+		c.hearSelf(from, r)
 		return
 	}
 	if !c.nodes.admitted[r.ID] {
@@ -156,6 +195,7 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 // receiveLink takes a link record from a neighbor's table.
 func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	if r.From == c.cfg.Self {
+		c.hearOwnLink(from, r)
 		return
 	}
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
@@ -172,8 +212,7 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	if !c.mayCheck(from) {
 		return
 	}
-	var buf [256]byte
-	if !c.cfg.Verify(r.From, r.SignedBytes(buf[:0]), &r.Sig) {
+	if !c.verifyLink(r) {
 		c.drop(from, DropSignature)
 		return
 	}
@@ -185,9 +224,7 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 func (c *Core) takeNews(from *node, e *events.Event) {
 	if e.Type == events.TypeNewNeighbor {
 		if e.Neighbor.ID == c.cfg.Self {
-			if e.Neighbor.Incarnation > c.incarnation {
-				c.refute(e.Neighbor.Incarnation)
-			}
+			c.hearSelf(from, e.Neighbor)
 			return
 		}
 		c.acceptRecord(from, e.Neighbor)
@@ -247,7 +284,6 @@ func (c *Core) bury(n *node, e *events.Event) {
 	n.record, n.gone, n.dead = nil, &stone, false
 	c.persist("node/"+n.id.String(), nil)
 	c.persist("gone/"+n.id.String(), stone.Append(nil, &events.Exclusion{Form: events.Everybody}))
-	c.nodes.fresh.Remove(n.slot)
 	c.poolChanged()
 }
 

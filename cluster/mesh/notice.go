@@ -202,8 +202,10 @@ func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) e
 		}
 	}
 	// The sender's list cannot speak of nodes that the sender does not know.
-	if !c.nodes.fresh.Empty() && (from.link == nil || from.link.named.pool != c.nodes.poolHash) {
-		open.AddAll(&c.nodes.fresh)
+	if from.link != nil && from.link.named.pool != c.nodes.poolHash {
+		unknown := c.nodes.pool
+		unknown.RemoveAll(&from.link.knows)
+		open.AddAll(&unknown)
 	}
 	open.Remove(from.slot)
 	return open
@@ -215,11 +217,6 @@ func (c *Core) forward(s *eventState, open events.Set, from *node) {
 	tell.KeepAll(&c.nodes.pool)
 	tell.Remove(c.self)
 	tell.RemoveAll(&s.passed)
-	if c.cfg.bugs.passAgain {
-		tell = open
-		tell.KeepAll(&c.nodes.pool)
-		tell.Remove(c.self)
-	}
 	if from != nil {
 		tell.Remove(from.slot)
 	}

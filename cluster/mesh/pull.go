@@ -232,12 +232,13 @@ func (c *Core) pullDone(id uint64, bytes int, took time.Duration) {
 	c.closePull(p)
 	var commits int64
 	for i, l := range p.logs {
-		r := p.ranges[i]
-		commits += int64(l.held - min(r.After, l.held))
+		commits += int64(l.held - min(p.ranges[i].After, l.held))
+	}
+	for i, l := range p.logs {
 		switch {
-		case l.held >= r.Upto:
+		case l.held >= p.ranges[i].Upto:
 			l.failures, l.shunned = 0, nil
-		case l.held > r.After: // a part; go on
+		case commits > 0 && !c.cfg.bugs.shortIsAll: // a part; go on
 		default: // it does not have what it said
 			c.setHolding(p.from, l, min(p.from.holding(l), l.held))
 			c.failed(l, p.from)

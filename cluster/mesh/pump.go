@@ -93,9 +93,16 @@ func (b *builder) fill() {
 	if !b.link.usable() {
 		return
 	}
-	if q.beat {
-		b.summary(summaryAnswer)
-		q.beat = false
+	if q.reopen || q.beat {
+		flags := byte(0)
+		if q.reopen {
+			flags = summaryFirst
+		}
+		if q.beat {
+			flags |= summaryAnswer
+		}
+		b.summary(flags)
+		q.reopen, q.beat = false, false
 		b.firm = true
 	}
 	if b.link.slow && q.turn {
@@ -106,6 +113,10 @@ func (b *builder) fill() {
 		b.fillRest()
 	}
 	q.turn = !q.turn
+	if q.hinted && len(q.soft) > 0 {
+		b.firm = true // paced like notices: many commits make one hint
+		b.holders()
+	}
 	if len(b.body) > 0 {
 		b.loose()
 	}
@@ -194,6 +205,9 @@ func (b *builder) fillRest() {
 			break
 		} else if it != nil {
 			b.firm = true
+			if key.to == toSelf {
+				b.link.knows.Add(key.node)
+			}
 		}
 		q.records = q.records[1:]
 		delete(q.recordSet, key)
@@ -286,7 +300,7 @@ func (b *builder) holders() {
 		q.soft = slices.DeleteFunc(q.soft, func(k softKey) bool { return k.log == log })
 	}
 	if len(q.soft) == 0 {
-		q.urgent = false
+		q.urgent, q.hinted = false, false
 	}
 	q.softSince = b.core.now
 }

@@ -36,6 +36,7 @@ type logsJob struct {
 // queue is what waits on one link.
 type queue struct {
 	first  bool // the opening summary and record
+	reopen bool // the opening summary once more
 	beat   bool // a summary that wants an answer
 	answer bool // a summary
 	ending bool // a summary once records and jobs are through
@@ -48,6 +49,7 @@ type queue struct {
 	softSet   map[softKey]bool
 	softSince Time
 	urgent    bool // soft does not wait for company
+	hinted    bool // soft has something that the neighbor lacks, and waits for nothing but its turn
 
 	origins, subjects bool // ask to compare
 	records           []recordKey
@@ -65,7 +67,7 @@ func (q *queue) init() {
 
 // waits reports whether anything is queued.
 func (q *queue) waits() bool {
-	return q.first || q.beat || q.answer || q.ending || len(q.order) > 0 || len(q.news) > 0 || len(q.soft) > 0 ||
+	return q.first || q.reopen || q.beat || q.answer || q.ending || len(q.order) > 0 || len(q.news) > 0 || len(q.soft) > 0 ||
 		q.origins || q.subjects || len(q.records) > 0 || len(q.jobs) > 0
 }
 
@@ -144,6 +146,9 @@ func (c *Core) queueHolder(to *node, log *logState, n *node) {
 
 // hint tells those below us that we hold more of a log, where no event was heard.
 func (c *Core) hint(l *logState) {
+	if c.cfg.bugs.noHint {
+		return
+	}
 	root := c.self
 	if l.source != nil {
 		root = l.source.slot
@@ -153,7 +158,7 @@ func (c *Core) hint(l *logState) {
 		n := c.nodes.at(v)
 		if v != root && n.holding(l) < l.held && n.link != nil && n.link.usable() {
 			c.queueHolder(n, l, c.nodes.at(c.self))
-			n.link.queue.urgent = true
+			n.link.queue.hinted = true
 		}
 	}
 }

@@ -3,7 +3,6 @@ package mesh
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
@@ -31,7 +30,12 @@ func (c *Core) holderBits() []byte {
 // receiveSummary compares what a neighbor has with what is here.
 func (c *Core) receiveSummary(n *node, s *summaryItem) {
 	l := n.link
-	l.named, l.namedAt = named{s.pool, s.table, s.vector}, c.now
+	l.named = named{s.pool, s.table, s.vector}
+	for i := range c.nodes.pools {
+		if c.nodes.pools[i].hash == s.pool {
+			l.knows = c.nodes.pools[i].set
+		}
+	}
 	if s.flags&summaryAnswer != 0 {
 		l.queue.answer = true
 		l.beatAt = c.now.Add(l.beat() * 5 / 4)
@@ -88,8 +92,9 @@ func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 	if l.drilled.table == s.table && l.drilledOwn.table == c.nodes.sum {
 		return
 	}
-	if !opening && c.now.Sub(c.nodes.changed) < 300*time.Millisecond {
-		return // the change is on its way; the settled table is named again
+	if !opening && (c.now < l.tableAt || c.now.Sub(c.nodes.changed) < tableQuiet) {
+		l.tableLater = true // the change may be on its way
+		return
 	}
 	c.differs(l, &l.tableDiffers)
 }
@@ -130,6 +135,7 @@ func (c *Core) compare() {
 			l.tableDiffers = false
 			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
 			l.queue.subjects = true
+			l.tableAt = c.now.Add(l.beat() / 2)
 			c.sessions.table = c.newSession(l)
 			c.touch(l)
 		}

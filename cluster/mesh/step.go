@@ -11,7 +11,9 @@ type bugs struct {
 	excludeTold     bool // a copy excludes everybody who is told
 	knownStopsList  bool // a known checksum stops the list
 	keepUnion       bool // latest wins keeps names that either list excludes
-	passAgain       bool // a name is passed on more than once
+	noHint          bool // what was found by comparing is not passed on
+	shortIsAll      bool // a short answer to a pull is taken for all there is
+	noReopen        bool // what comes while a link opens is not told on it
 	staleRecordWins bool // an older record replaces a newer one
 	believeDeath    bool // a node is dead because somebody says so
 }
@@ -27,16 +29,6 @@ func (c *Core) tick() {
 			if n.link != nil {
 				n.link.checks = 0
 			}
-		}
-	}
-	for v := range c.nodes.fresh.All() {
-		n := c.nodes.at(v)
-		limit := time.Duration(newcomerFor)
-		if n.slowOnly {
-			limit = newcomerSlow
-		}
-		if c.now.Sub(n.since) > limit {
-			c.nodes.fresh.Remove(v)
 		}
 	}
 	for _, n := range c.nodes.slots {

@@ -64,7 +64,6 @@ type table struct {
 	order    []*node          // members by id
 	ids      []storage.NodeID // of order
 	pool     events.Set       // members by slot
-	fresh    events.Set       // members that others may not know yet
 	poolHash uint64
 	pools    []oldPool // the last pools by hash, newest last
 
@@ -79,7 +78,8 @@ type table struct {
 // oldPool lets bitmaps be read that were written for an earlier pool.
 type oldPool struct {
 	hash  uint64
-	slots []int
+	slots []int // by place
+	set   events.Set
 }
 
 const keepPools = 8
@@ -127,7 +127,7 @@ func (c *Core) poolChanged() {
 		old.slots = append(old.slots, n.slot)
 	}
 	t.poolHash = events.PoolHash(t.ids)
-	old.hash = t.poolHash
+	old.hash, old.set = t.poolHash, t.pool
 	t.pools = append(t.pools, old)
 	if len(t.pools) > keepPools {
 		t.pools = slices.Delete(t.pools, 0, 1)
@@ -228,9 +228,6 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 		n.since = c.now
 		n.unreachable = c.now
 		c.poolChanged()
-		if n.slot != c.self {
-			c.nodes.fresh.Add(n.slot)
-		}
 	}
 }
 
