@@ -160,14 +160,6 @@ func headsTag(heads []storage.Hash) string {
 	return `"` + hex.EncodeToString(sum.Sum(nil)[:16]) + `"`
 }
 
-// putRequest is the body of PUT pages/{path}.
-type putRequest struct {
-	Text    *string  `json:"text"`
-	Summary string   `json:"summary"`
-	Author  string   `json:"author"`
-	Base    []string `json:"base"`
-}
-
 func (h *Handler) apiPut(w http.ResponseWriter, r *http.Request) error {
 	if !h.guard.mayEdit(r) {
 		return errNoToken
@@ -176,15 +168,19 @@ func (h *Handler) apiPut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var body putRequest
-	if err := h.readJSON(r, &body); err != nil {
+	body, err := h.readJSONBody(r)
+	if err != nil {
 		return err
 	}
-	if body.Text == nil {
+	put, err := parsePut(body)
+	if err != nil {
+		return err
+	}
+	if put.Text == nil {
 		return badRequest("body", `the field "text" is missing`)
 	}
-	e := page.Edit{Name: name, Text: []byte(*body.Text), Author: body.Author, Summary: body.Summary}
-	if err := setBase(&e, body.Base); err != nil {
+	e := page.Edit{Name: name, Text: put.Text, Author: put.Author, Summary: put.Summary}
+	if err := setBase(&e, put.Base); err != nil {
 		return err
 	}
 	return h.saveJSON(w, r, e)

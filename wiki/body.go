@@ -50,13 +50,20 @@ func (h *Handler) readBody(r *http.Request, limit int64) ([]byte, error) {
 	return buffer.Bytes(), nil
 }
 
+// readJSONBody reads a body that is declared as JSON.
+func (h *Handler) readJSONBody(r *http.Request) ([]byte, error) {
+	if declared := r.Header.Get("Content-Type"); declared != "application/json" {
+		if kind, _, err := mime.ParseMediaType(declared); err != nil || kind != "application/json" {
+			return nil, errNotJSON
+		}
+	}
+	return h.readBody(r, maxJSONBody)
+}
+
 // readJSON reads one JSON value into v and refuses fields that v does not
 // have.
 func (h *Handler) readJSON(r *http.Request, v any) error {
-	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
-		return errNotJSON
-	}
-	body, err := h.readBody(r, maxJSONBody)
+	body, err := h.readJSONBody(r)
 	if err != nil {
 		return err
 	}

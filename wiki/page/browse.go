@@ -18,14 +18,14 @@ const scanned = 2000
 
 // Revision reads an old revision of a page.
 func (s *Service) Revision(name Name, h storage.Hash) (*storage.Commit, []byte, error) {
-	c, err := s.store.Commit(h)
+	c, err := s.graph.Commit(h)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && (c.Path != name.Path() || !shown(c.Kind)) {
 		return nil, nil, fmt.Errorf("revision %s of %q: %w", h, name, ErrNoRevision)
 	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read revision %s of %q: %w", h, name, err)
 	}
-	text, err := textOf(s.store, c)
+	text, err := textOf(s.graph, c)
 	if err != nil {
 		return nil, nil, err
 	}

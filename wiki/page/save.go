@@ -68,15 +68,12 @@ type plan struct {
 // ErrHeadsMoved where it had to wait, so that the heads may be others now.
 func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*plan, error) {
 	set := hashes(heads)
-	cur := &View{}
-	if len(set) > 0 {
-		var err error
-		if cur, err = s.viewOf(set); err != nil {
-			return nil, fmt.Errorf("read page %q: %w", e.Name, err)
-		}
+	cur, err := s.viewForEdit(heads, set)
+	if err != nil {
+		return nil, fmt.Errorf("read page %q: %w", e.Name, err)
 	}
-	if p := unchanged(e, cur); p != nil {
-		return p, nil
+	if p, err := s.unchanged(e, cur); p != nil || err != nil {
+		return p, err
 	}
 	if e.Delete && !cur.Live {
 		return nil, fmt.Errorf("delete %q: %w", e.Name, ErrNoPage)
@@ -89,8 +86,7 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 		if err := s.findBase(ctx, e); err != nil {
 			return nil, err
 		}
-		var err error
-		if newer, err = unreached(s.store, set, e.Base); err != nil {
+		if newer, err = unreached(s.graph, set, e.Base); err != nil {
 			return nil, err
 		}
 	}
@@ -101,19 +97,47 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 	if err != nil {
 		return nil, err
 	}
-	if bytes.Equal(text, cur.Text) && !cur.Conflict {
-		return &plan{saved: Saved{Commit: cur.Latest, Heads: cur.Heads, Unchanged: true, Merged: true}}, nil
+	merged := *e
+	merged.Text = text
+	if p, err := s.unchanged(&merged, cur); p != nil || err != nil {
+		if p != nil {
+			p.saved.Merged = true
+		}
+		return p, err
 	}
 	return s.commit(e, text, cur, true), nil
 }
 
-// unchanged returns a plan without a commit where e's text is what readers
-// see already.
-func unchanged(e *Edit, cur *View) *plan {
-	if e.Delete || !cur.Live || cur.Conflict || !bytes.Equal(e.Text, cur.Text) {
-		return nil
+// viewForEdit is the view of the heads; of a single one, which is what most
+// edits meet, without looking at its commit, so that Latest is nil.
+func (s *Service) viewForEdit(heads []storage.Head, set []storage.Hash) (*View, error) {
+	switch {
+	case len(heads) == 0:
+		return &View{}, nil
+	case len(heads) > 1 || heads[0].Kind != storage.KindPage:
+		return s.viewOf(set)
 	}
-	return &plan{saved: Saved{Commit: cur.Latest, Heads: cur.Heads, Unchanged: true}}
+	text, err := s.store.Content(heads[0].Hash)
+	if err != nil {
+		return nil, fmt.Errorf("read text of head %s: %w", heads[0].Hash, err)
+	}
+	return &View{Heads: set, Live: true, Text: text, Distinct: 1}, nil
+}
+
+// unchanged returns a plan without a commit where e's text is what readers
+// see already, else nil.
+func (s *Service) unchanged(e *Edit, cur *View) (*plan, error) {
+	if e.Delete || !cur.Live || cur.Conflict || !bytes.Equal(e.Text, cur.Text) {
+		return nil, nil
+	}
+	latest := cur.Latest
+	if latest == nil {
+		var err error
+		if latest, err = s.graph.Commit(cur.Heads[0]); err != nil {
+			return nil, fmt.Errorf("read head %s: %w", cur.Heads[0], err)
+		}
+	}
+	return &plan{saved: Saved{Commit: latest, Heads: cur.Heads, Unchanged: true}}, nil
 }
 
 // sameSet reports whether base names exactly the heads.
@@ -177,7 +201,7 @@ func (s *Service) findBase(ctx context.Context, e *Edit) error {
 func (s *Service) missingBase(e *Edit) ([]storage.Hash, error) {
 	var missing []storage.Hash
 	for _, h := range e.Base {
-		c, err := s.store.Commit(h)
+		c, err := s.graph.Commit(h)
 		switch {
 		case errors.Is(err, storage.ErrNotFound), err == nil && c.Path != e.Name.Path():
 			missing = append(missing, h)
@@ -217,7 +241,7 @@ func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, e
 			return nil, fmt.Errorf("read newer heads of %q: %w", e.Name, err)
 		}
 		if theirs.Live && theirs.Clean() {
-			if text, clean, err = step(s.store, e.Text, e.Base, theirs.Text, newer); err != nil {
+			if text, clean, err = step(s.graph, e.Text, e.Base, theirs.Text, newer); err != nil {
 				return nil, err
 			}
 		}

@@ -49,6 +49,7 @@ type Config struct {
 // concurrently. It starts no goroutine.
 type Service struct {
 	store   Store
+	graph   *cachedGraph // of store
 	fetch   Fetcher
 	starter func(Name) ([]byte, bool)
 	clock   func() time.Time
@@ -85,7 +86,7 @@ var (
 // NewService returns a service on cfg.Store.
 func NewService(cfg Config) *Service {
 	s := &Service{
-		store: cfg.Store, fetch: cfg.Fetch, starter: cfg.Starter, clock: cfg.Clock,
+		store: cfg.Store, graph: newCachedGraph(cfg.Store), fetch: cfg.Fetch, starter: cfg.Starter, clock: cfg.Clock,
 		log:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		views: cache.New[string, *View](viewCacheCost, nil),
 	}
@@ -133,13 +134,13 @@ func (s *Service) PageAt(name Name, heads []storage.Head) (*Page, error) {
 // viewOf is ViewOf with a cache for what is dear: several heads.
 func (s *Service) viewOf(heads []storage.Hash) (*View, error) {
 	if len(heads) == 1 {
-		return ViewOf(s.store, heads)
+		return ViewOf(s.graph, heads)
 	}
 	key := setKey(heads)
 	if v, ok := s.views.Get(key); ok {
 		return v, nil
 	}
-	v, err := ViewOf(s.store, heads)
+	v, err := ViewOf(s.graph, heads)
 	if err != nil {
 		return nil, err
 	}
