@@ -18,8 +18,9 @@ var stateKey = parser.NewContextKey()
 
 // renderState is what one render collects.
 type renderState struct {
-	doc   *Document
-	links Links
+	doc    *Document
+	links  Links
+	budget budget
 }
 
 func stateOf(pc parser.Context) *renderState { return pc.Get(stateKey).(*renderState) }
@@ -252,14 +253,18 @@ func replaceByLink(image *ast.Image) {
 }
 
 // headingIDs makes the anchors of headings.
-type headingIDs struct{ taken map[string]bool }
+type headingIDs struct {
+	taken map[string]bool
+	next  map[string]int // by slug: the number to try next
+}
 
 // Generate implements parser.IDs.
 func (h *headingIDs) Generate(value []byte, _ ast.NodeKind) []byte {
 	base := slug(string(value))
 	id := base
-	for n := 1; h.taken[id]; n++ {
-		id = base + "-" + strconv.Itoa(n)
+	for h.taken[id] {
+		h.next[base]++
+		id = base + "-" + strconv.Itoa(h.next[base])
 	}
 	h.taken[id] = true
 	return []byte(id)

@@ -2,6 +2,7 @@ package markdown
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"regexp"
 
@@ -54,7 +55,7 @@ type Document struct {
 }
 
 // maxNesting bounds how deep blocks and inline markup nest; deeper text is
-// shown as it was written. Without a bound a page of brackets costs minutes.
+// shown as it was written.
 const maxNesting = 200
 
 // New returns a renderer.
@@ -70,7 +71,8 @@ func New() *Renderer {
 			),
 			goldmark.WithParserOptions(
 				parser.WithAutoHeadingID(),
-				parser.WithInlineParsers(util.Prioritized(wikilinkParser{}, 150)),
+				parser.WithBlockParsers(util.Prioritized(blockWatch{}, 1)),
+				parser.WithInlineParsers(util.Prioritized(wikilinkParser{}, 150), util.Prioritized(inlineWatch{}, 1)),
 				parser.WithASTTransformers(util.Prioritized(linkTransformer{}, 500)),
 			),
 			goldmark.WithRendererOptions(html.WithUnsafe()),
@@ -115,19 +117,39 @@ func newPolicy() *bluemonday.Policy {
 // Render renders a page.
 func (r *Renderer) Render(source []byte, links Links) (*Document, error) {
 	doc := &Document{Pages: map[string]bool{}}
-	state := &renderState{doc: doc, links: links}
-	pc := parser.NewContext(parser.WithIDs(&headingIDs{taken: map[string]bool{}}))
-	pc.Set(stateKey, state)
-	root := r.markdown.Parser().Parse(text.NewReader(source), parser.WithContext(pc))
 	var out bytes.Buffer
 	out.Grow(len(source) * 3 / 2)
-	if depth(root) > maxNesting {
+	root, err := r.parse(source, doc, links)
+	switch {
+	case errors.Is(err, errTooIntricate) || err == nil && depth(root) > maxNesting:
+		*doc = Document{Pages: doc.Pages}
 		writePlain(&out, source)
-	} else if err := r.markdown.Renderer().Render(&out, source, root); err != nil {
-		return nil, fmt.Errorf("render markdown: %w", err)
+	case err != nil:
+		return nil, err
+	default:
+		if err := r.markdown.Renderer().Render(&out, source, root); err != nil {
+			return nil, fmt.Errorf("render markdown: %w", err)
+		}
 	}
 	doc.HTML = r.policy.SanitizeReader(&out).Bytes()
 	return doc, nil
+}
+
+// parse reads the text and collects in doc what it links to.
+func (r *Renderer) parse(source []byte, doc *Document, links Links) (root ast.Node, err error) {
+	defer func() {
+		if caught := recover(); caught != nil {
+			if caught != any(errTooIntricate) {
+				panic(caught)
+			}
+			err = errTooIntricate
+		}
+	}()
+	state := &renderState{doc: doc, links: links, budget: budget{budgetSteps}}
+	ids := &headingIDs{taken: map[string]bool{}, next: map[string]int{}}
+	pc := &watchedContext{parser.NewContext(parser.WithIDs(ids)), &state.budget}
+	pc.Set(stateKey, state)
+	return r.markdown.Parser().Parse(text.NewReader(source), parser.WithContext(pc)), nil
 }
 
 // writePlain shows a text as it was written.
