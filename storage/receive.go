@@ -87,12 +87,15 @@ func (r *Received) refuse(reason string, err error) {
 // rebuilds the others, on all cores if there are many.
 func (s *Store) verify(records []Record, result *Received) []Record {
 	faults := make([]error, len(records))
+	s.unknownSigners(records, faults)
 	var wg sync.WaitGroup
 	workers := min(runtime.GOMAXPROCS(0), 1+len(records)/8)
 	for w := range workers {
 		work := func() {
 			for i := w; i < len(records); i += workers {
-				faults[i] = records[i].rebuildAs(records[i].Hash)
+				if faults[i] == nil {
+					faults[i] = records[i].rebuildAs(records[i].Hash)
+				}
 			}
 		}
 		if w == workers-1 {
@@ -104,13 +107,42 @@ func (s *Store) verify(records []Record, result *Received) []Record {
 	wg.Wait()
 	good := make([]Record, 0, len(records))
 	for i, r := range records {
-		if faults[i] != nil {
+		switch {
+		case errors.Is(faults[i], errSigner):
+			result.refuse(RefusedSigner, faults[i])
+		case faults[i] != nil:
 			result.refuse(RefusedSignature, faults[i])
-			continue
+		default:
+			good = append(good, r)
 		}
-		good = append(good, r)
 	}
 	return good
+}
+
+var errSigner = errors.New("storage: the log's node is not admitted")
+
+// unknownSigners marks records of nodes that are neither admitted nor named by
+// an admission among the records themselves.
+func (s *Store) unknownSigners(records []Record, faults []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var named map[string]bool
+	for i, r := range records {
+		if s.mu.signers.trusted[r.Log.Node] {
+			continue
+		}
+		if named == nil {
+			named = make(map[string]bool)
+			for _, other := range records {
+				if other.Kind == KindAdmit {
+					named[other.Path] = true
+				}
+			}
+		}
+		if !named[SignerPrefix+r.Log.Node.String()] {
+			faults[i] = fmt.Errorf("%w: %s", errSigner, r.Log.Node)
+		}
+	}
 }
 
 // integrate puts the verified records where they belong. It returns nil when
@@ -156,7 +188,7 @@ func (t *tx) trusted(node NodeID) bool {
 func (t *tx) receive(r Record, result *Received) error {
 	st := &t.s.mu.staging
 	if !t.trusted(r.Log.Node) {
-		result.refuse(RefusedSigner, fmt.Errorf("%w: node %s is not admitted", ErrInvalid, r.Log.Node))
+		result.refuse(RefusedSigner, fmt.Errorf("%w: %s", errSigner, r.Log.Node))
 		return nil
 	}
 	tip, _ := t.logState(r.Log)

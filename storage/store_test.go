@@ -273,7 +273,7 @@ func TestHostileRecordsAreRefusedByReason(t *testing.T) {
 			forged(func(c *Commit) { c.Signature[3] ^= 1 }),
 			forged(func(c *Commit) { c.Message = "other" }),
 			forged(func(c *Commit) { c.Path = "../../x" }),
-			forged(func(c *Commit) { c.Log.Node = stranger.Node() }),
+			forged(func(c *Commit) { c.Log.Node = b.Node() }),
 			[]Record{{good[0].Commit, []byte("other text")}},
 			[]Record{{good[0].Commit, make([]byte, MaxContent+1)}},
 		),
