@@ -168,7 +168,7 @@ func (h *Handler) apiPut(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body, err := h.readJSONBody(r)
+	body, err := h.readJSONBody(w, r)
 	if err != nil {
 		return err
 	}
@@ -257,7 +257,7 @@ func (h *Handler) apiMove(w http.ResponseWriter, r *http.Request) error {
 		Summary string   `json:"summary"`
 		Base    []string `json:"base"`
 	}
-	if err := h.readJSON(r, &body); err != nil {
+	if err := h.readJSON(w, r, &body); err != nil {
 		return err
 	}
 	from, err := page.ParseName(body.From)
@@ -295,7 +295,7 @@ func (h *Handler) apiRevert(w http.ResponseWriter, r *http.Request) error {
 		Summary string   `json:"summary"`
 		Base    []string `json:"base"`
 	}
-	if err := h.readJSON(r, &body); err != nil {
+	if err := h.readJSON(w, r, &body); err != nil {
 		return err
 	}
 	name, err := page.ParseName(body.Path)
@@ -324,7 +324,7 @@ func (h *Handler) apiPreview(w http.ResponseWriter, r *http.Request) error {
 		Path string `json:"path"`
 		Text string `json:"text"`
 	}
-	if err := h.readJSON(r, &body); err != nil {
+	if err := h.readJSON(w, r, &body); err != nil {
 		return err
 	}
 	name, err := page.ParseName(body.Path)
@@ -334,7 +334,7 @@ func (h *Handler) apiPreview(w http.ResponseWriter, r *http.Request) error {
 	if len(body.Text) > page.MaxText {
 		return errBodyTooLarge
 	}
-	html, _, err := h.body(name, []byte(body.Text))
+	html, _, err := h.body(r.Context(), name, []byte(body.Text))
 	if err != nil {
 		return err
 	}
@@ -348,7 +348,7 @@ func (h *Handler) operatorCall(call OperatorCall) action {
 		if !h.guard.isOperator(r) {
 			return errNotOperator
 		}
-		body, err := h.readBody(r, maxJSONBody)
+		body, err := h.readBody(w, r, maxJSONBody)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 	"unicode/utf8"
 
 	"github.com/erwik/erwik/wiki/page"
@@ -22,10 +23,14 @@ const (
 	maxFormBody = 8 << 20
 )
 
+// largeBodyTime is how long a large body may take to arrive, so that a client
+// that sends nothing does not keep its place for ever.
+const largeBodyTime = 5 * time.Minute
+
 // readBody reads a body of at most limit bytes; one that says that it is
 // longer is not read at all. Of one that turns out to be longer, it returns
 // the beginning and errBodyTooLarge.
-func (h *Handler) readBody(r *http.Request, limit int64) ([]byte, error) {
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errBodyTooLarge
 	}
@@ -33,6 +38,10 @@ func (h *Handler) readBody(r *http.Request, limit int64) ([]byte, error) {
 		select {
 		case h.bodies <- struct{}{}:
 			defer func() { <-h.bodies }()
+			// Not every connection has deadlines; the ones of a server do.
+			control := http.NewResponseController(w)
+			_ = control.SetReadDeadline(time.Now().Add(largeBodyTime))
+			defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 		case <-r.Context().Done():
 			return nil, errBusyBodies
 		}
@@ -51,19 +60,19 @@ func (h *Handler) readBody(r *http.Request, limit int64) ([]byte, error) {
 }
 
 // readJSONBody reads a body that is declared as JSON.
-func (h *Handler) readJSONBody(r *http.Request) ([]byte, error) {
+func (h *Handler) readJSONBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if declared := r.Header.Get("Content-Type"); declared != "application/json" {
 		if kind, _, err := mime.ParseMediaType(declared); err != nil || kind != "application/json" {
 			return nil, errNotJSON
 		}
 	}
-	return h.readBody(r, maxJSONBody)
+	return h.readBody(w, r, maxJSONBody)
 }
 
 // readJSON reads one JSON value into v and refuses fields that v does not
 // have.
-func (h *Handler) readJSON(r *http.Request, v any) error {
-	body, err := h.readJSONBody(r)
+func (h *Handler) readJSON(w http.ResponseWriter, r *http.Request, v any) error {
+	body, err := h.readJSONBody(w, r)
 	if err != nil {
 		return err
 	}
@@ -142,12 +151,12 @@ func jsonMistake(err error) string {
 
 // readForm reads a form as browsers send it. Of one that is too long it
 // returns what it read, with errBodyTooLarge.
-func (h *Handler) readForm(_ http.ResponseWriter, r *http.Request) (url.Values, error) {
+func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
 		return nil, badRequest("form", "send it as application/x-www-form-urlencoded")
 	}
-	body, tooLarge := h.readBody(r, maxFormBody)
+	body, tooLarge := h.readBody(w, r, maxFormBody)
 	if tooLarge != nil && !errors.Is(tooLarge, errBodyTooLarge) {
 		return nil, tooLarge
 	}

@@ -28,6 +28,7 @@ type Handler struct {
 	counters    counters
 	guard       guard
 	bodies      chan struct{} // a place for each large body that is read
+	renders     chan struct{} // a place for each page that is rendered
 	router      http.Handler
 	log         *slog.Logger
 	clock       func() time.Time
@@ -59,6 +60,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		markdown: markdown.New(),
 		guard:    newGuard(cfg.EditToken, cfg.OperatorKey),
 		bodies:   make(chan struct{}, maxLargeBodies),
+		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
 		mesh: cfg.Mesh,

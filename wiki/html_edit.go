@@ -246,7 +246,7 @@ func (h *Handler) previewPage(w http.ResponseWriter, r *http.Request, f *pageFor
 	}
 	show := h.editor(p)
 	h.fillIn(show, f)
-	if show.Preview, _, err = h.body(f.name, []byte(f.text)); err != nil {
+	if show.Preview, _, err = h.body(r.Context(), f.name, []byte(f.text)); err != nil {
 		return err
 	}
 	show.NeedToken = !h.guard.mayEdit(r)

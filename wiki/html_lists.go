@@ -81,7 +81,8 @@ func (h *Handler) diffPage(w http.ResponseWriter, r *http.Request, name page.Nam
 	if err != nil {
 		return err
 	}
-	show := &web.Diff{Chrome: h.pageChrome(name, "history"), Hunks: web.DiffHunks(d.Hunks), Base: joinBase(p.Heads)}
+	show := &web.Diff{Chrome: h.pageChrome(name, "history"), Base: joinBase(p.Heads)}
+	show.Hunks, show.Left = web.DiffHunks(d.Hunks)
 	show.Chrome.NoIndex, show.Chrome.Missing = true, !p.Live
 	show.To = new(h.revision(d.To))
 	for _, c := range []*storage.Commit{d.From, d.To} {

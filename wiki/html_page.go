@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -162,7 +163,7 @@ func (h *Handler) livePage(w http.ResponseWriter, r *http.Request, p *page.Page)
 	if len(p.Heads) > 1 {
 		notices = append(notices, web.Notice{Text: "This page unites edits that were made at the same time."})
 	}
-	html, links, err := h.articleHTML(chrome, p, notices)
+	html, links, err := h.articleHTML(r.Context(), chrome, p, notices)
 	if err != nil {
 		return err
 	}
@@ -178,8 +179,8 @@ func (h *Handler) livePage(w http.ResponseWriter, r *http.Request, p *page.Page)
 }
 
 // articleHTML renders a page with what stands around it.
-func (h *Handler) articleHTML(chrome *web.Chrome, p *page.Page, notices []web.Notice) ([]byte, map[string]bool, error) {
-	body, facts, err := h.body(p.Name, p.Text)
+func (h *Handler) articleHTML(ctx context.Context, chrome *web.Chrome, p *page.Page, notices []web.Notice) ([]byte, map[string]bool, error) {
+	body, facts, err := h.body(ctx, p.Name, p.Text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -239,7 +240,7 @@ func (h *Handler) oldPage(w http.ResponseWriter, r *http.Request, name page.Name
 		notice.Text = "This revision deleted the page."
 	}
 	old := &page.Page{Name: name, View: &page.View{Text: text, Latest: c}}
-	html, _, err := h.articleHTML(chrome, old, []web.Notice{notice})
+	html, _, err := h.articleHTML(r.Context(), chrome, old, []web.Notice{notice})
 	if err != nil {
 		return err
 	}
@@ -255,13 +256,20 @@ func (h *Handler) missingPage(w http.ResponseWriter, r *http.Request, p *page.Pa
 	return answerPage(w, r, http.StatusNotFound, &web.Missing{Chrome: chrome, Deleted: len(p.Heads) > 0}, h.web.Missing)
 }
 
+// maxSideBySide is how much text, in bytes, is shown side by side; of further
+// versions only links are.
+const maxSideBySide = page.MaxText
+
 // conflictPage shows all versions side by side.
 func (h *Handler) conflictPage(w http.ResponseWriter, r *http.Request, p *page.Page) error {
 	show := &web.Conflict{Chrome: h.pageChrome(p.Name, "read"), Count: p.Distinct, More: p.Distinct > len(p.Versions)}
+	room := maxSideBySide
 	for _, v := range p.Versions {
 		version := web.Version{Revision: h.revision(v.Commit)}
-		if !v.Deleted {
-			body, _, err := h.body(p.Name, v.Text)
+		room -= len(v.Text)
+		version.TooLong = room < 0
+		if !v.Deleted && !version.TooLong {
+			body, _, err := h.body(r.Context(), p.Name, v.Text)
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -231,8 +232,18 @@ func (h *Handler) keep(address string, e *rendered) {
 	}
 }
 
+// maxRenders is how many pages are rendered at once; more wait. A page that is
+// dear to render so leaves the processor to those that are not.
+const maxRenders = 4
+
 // body renders the Markdown of a page.
-func (h *Handler) body(name page.Name, text []byte) (template.HTML, *bodyFacts, error) {
+func (h *Handler) body(ctx context.Context, name page.Name, text []byte) (template.HTML, *bodyFacts, error) {
+	select {
+	case h.renders <- struct{}{}:
+		defer func() { <-h.renders }()
+	case <-ctx.Done():
+		return "", nil, fmt.Errorf("render %q: %w", name, ctx.Err())
+	}
 	doc, err := h.markdown.Render(text, &pageLinks{h.pages, name})
 	if err != nil {
 		return "", nil, fmt.Errorf("render %q: %w", name, err)

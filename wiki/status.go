@@ -31,6 +31,9 @@ type statusAnswer struct {
 
 func (h *Handler) apiStatus(w http.ResponseWriter, r *http.Request) error {
 	ready, reason := h.ready()
+	if ready {
+		reason = ""
+	}
 	stats := h.store.Stats()
 	return answerJSON(w, r, http.StatusOK, statusAnswer{
 		Node: h.node, Name: h.nodeName, Version: h.version, Ready: ready, Reason: reason,

@@ -39,7 +39,8 @@ func (w *Writer) Missing(out io.Writer, p *Missing) error {
 // Version is one of several texts of a page in conflict.
 type Version struct {
 	Revision
-	Body template.HTML
+	Body    template.HTML
+	TooLong bool // only a link is shown
 }
 
 // Conflict is a page whose versions can't be united.
@@ -110,6 +111,7 @@ type Diff struct {
 	Chrome   *Chrome
 	From, To *Revision
 	Hunks    []DiffHunk
+	Left     int        // lines that are not shown
 	Revert   []Revision // to which of the two the page can be reverted
 	Base     string
 }
@@ -117,25 +119,39 @@ type Diff struct {
 // Diff writes what changed between two revisions.
 func (w *Writer) Diff(out io.Writer, p *Diff) error { return w.write(out, "diff", p.Chrome, p) }
 
+// maxDiffLines is how many lines of a diff are shown; of a longer one, the
+// rest is named.
+const maxDiffLines = 5000
+
 // DiffHunks gives each line its sign, so that colour is not all that tells
-// them apart.
-func DiffHunks(hunks []merge.Hunk) []DiffHunk {
-	out := make([]DiffHunk, len(hunks))
-	for i, h := range hunks {
-		out[i].NewStart = h.NewStart
-		for _, line := range h.Lines {
-			shown := DiffLine{Line: line, Sign: " "}
-			switch line.Op {
-			case merge.Add:
-				shown.Class, shown.Sign = "add", "+"
-			case merge.Remove:
-				shown.Class, shown.Sign = "del", "−"
-			case merge.Same:
-			}
-			out[i].Lines = append(out[i].Lines, shown)
+// them apart. The number is that of the lines left out.
+func DiffHunks(hunks []merge.Hunk) ([]DiffHunk, int) {
+	var out []DiffHunk
+	shown, left := 0, 0
+	for _, h := range hunks {
+		take := min(len(h.Lines), maxDiffLines-shown)
+		shown, left = shown+take, left+len(h.Lines)-take
+		if take == 0 {
+			continue
 		}
+		hunk := DiffHunk{NewStart: h.NewStart}
+		for _, line := range h.Lines[:take] {
+			hunk.Lines = append(hunk.Lines, diffLine(line))
+		}
+		out = append(out, hunk)
 	}
-	return out
+	return out, left
+}
+
+func diffLine(line merge.Line) DiffLine {
+	switch line.Op {
+	case merge.Add:
+		return DiffLine{line, "add", "+"}
+	case merge.Remove:
+		return DiffLine{line, "del", "−"}
+	case merge.Same:
+	}
+	return DiffLine{line, "", " "}
 }
 
 // Day is the changes of one day.
