@@ -1,0 +1,75 @@
+package main
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain lets the test binary be the command, so that scripts run it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"erwik": main})
+}
+
+// TestScripts runs the stories in testdata/script. "node NAME [args]" starts a
+// node with the data directory NAME and sets $NAME to its URL.
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("ERWIK_SECRET", "a secret for the tests")
+			e.Setenv("ERWIK_AUTHOR", "Ann")
+			e.Setenv("HOME", e.WorkDir)
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"node": startNode},
+	})
+}
+
+func startNode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: node NAME [args]")
+	}
+	self, err := os.Executable()
+	ts.Check(err)
+	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", ts.MkAbs(args[0]), "--name", args[0], "--log-level", "error"}, args[1:]...)
+	cmd := exec.Command(self, all...)
+	cmd.Args[0] = "erwik" // by this name the test binary knows that it is the command
+	cmd.Env = append(os.Environ(), "ERWIK_SECRET="+ts.Getenv("ERWIK_SECRET"), "TESTSCRIPT_COMMAND=erwik")
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	ready := make(chan string, 1)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		address := ""
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if a, found := strings.CutPrefix(lines.Text(), "listening on "); found {
+				address = a
+			}
+			if strings.HasPrefix(lines.Text(), "ready node=") {
+				ready <- address
+			}
+		}
+		cmd.Wait()
+	}()
+	ts.Defer(func() {
+		cmd.Process.Signal(syscall.SIGTERM)
+		<-ended
+	})
+	select {
+	case address := <-ready:
+		ts.Setenv(args[0], address)
+	case <-ended:
+		ts.Fatalf("node %s ended", args[0])
+	case <-time.After(time.Minute):
+		ts.Fatalf("node %s is not ready", args[0])
+	}
+}
