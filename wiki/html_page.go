@@ -249,11 +249,25 @@ func (h *Handler) oldPage(w http.ResponseWriter, r *http.Request, name page.Name
 	return nil
 }
 
-// missingPage offers to create a page; the status is 404 all the same.
+// folderLength is how many pages of a folder are listed.
+const folderLength = 500
+
+// missingPage offers to create a page, and lists the pages of the folder of
+// that name; the status is 404 all the same.
 func (h *Handler) missingPage(w http.ResponseWriter, r *http.Request, p *page.Page) error {
 	chrome := h.pageChrome(p.Name, "read")
 	chrome.Missing, chrome.NoIndex = true, true
-	return answerPage(w, r, http.StatusNotFound, &web.Missing{Chrome: chrome, Deleted: len(p.Heads) > 0}, h.web.Missing)
+	show := &web.Missing{Chrome: chrome, Deleted: len(p.Heads) > 0}
+	folder := string(p.Name) + "/"
+	below, next, err := h.pages.Pages(folder, "", folderLength)
+	if err != nil {
+		return err
+	}
+	for _, listed := range below {
+		show.Below = append(show.Below, web.Link{URL: pageURL(listed.Name), Text: strings.TrimPrefix(string(listed.Name), folder)})
+	}
+	show.More = next != ""
+	return answerPage(w, r, http.StatusNotFound, show, h.web.Missing)
 }
 
 // maxSideBySide is how much text, in bytes, is shown side by side; of further

@@ -94,6 +94,14 @@ func TestMissingPage(t *testing.T) {
 	wantStatus(t, answer, 404)
 	wantBody(t, answer, "No page called <strong>No/such page</strong>", `href="/No/such%20page?edit"`, "Create this page", `href="/No"`)
 	wantStatus(t, w.get("/Nothing.md"), 404)
+	w.put("No/one", "x\n")
+	w.put("Nobody", "x\n")
+	answer = w.get("/No")
+	wantStatus(t, answer, 404)
+	wantBody(t, answer, "Pages in this folder", `<li><a href="/No/one">one</a></li>`)
+	if strings.Contains(answer.Body.String(), "Nobody") {
+		t.Error("the folder lists a page that is not in it")
+	}
 }
 
 func TestExactNameWinsOverRawText(t *testing.T) {

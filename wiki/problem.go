@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/page"
@@ -72,7 +73,7 @@ func problemOf(err error) *problem {
 	if p.Status == http.StatusInsufficientStorage {
 		p.Title = "Disk nearly full"
 	}
-	p.Detail = cmp.Or(p.Detail, err.Error())
+	p.Detail = strings.ReplaceAll(strings.TrimPrefix(cmp.Or(p.Detail, err.Error()), "wiki: "), ": wiki: ", ": ")
 	p.RequestID = rand.Text()[:12]
 	return p
 }

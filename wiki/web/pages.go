@@ -29,6 +29,8 @@ func (w *Writer) Page(out io.Writer, p *Page) error { return w.write(out, "page"
 type Missing struct {
 	Chrome  *Chrome
 	Deleted bool
+	Below   []Link // the first pages of the folder of that name
+	More    bool
 }
 
 // Missing writes the offer to create a page.
