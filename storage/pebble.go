@@ -20,12 +20,13 @@ const databaseName = "pebble"
 // openPebble opens the database with settings that fit the disk it is on.
 func (s *Store) openPebble(name string) error {
 	opts := &pebble.Options{
-		FS:                 orderedFS{s.fs},
-		FormatMajorVersion: databaseFormat,
-		Logger:             pebbleLog{s},
-		CacheSize:          16 << 20,
-		MemTableSize:       s.disk.memTableSize(),
-		MaxOpenFiles:       500,
+		FS:                    orderedFS{s.fs},
+		FormatMajorVersion:    databaseFormat,
+		Logger:                pebbleLog{s},
+		CacheSize:             16 << 20,
+		MemTableSize:          s.disk.memTableSize(),
+		L0CompactionThreshold: 8,
+		MaxOpenFiles:          500,
 	}
 	opts.EventListener = &pebble.EventListener{
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
