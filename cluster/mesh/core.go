@@ -113,7 +113,6 @@ type Core struct {
 	incarnation uint64 // highest of this node, persisted
 	refuteAt    Time
 	refuted     int
-	secondAt    Time
 
 	dirty    events.Set // links to look at before the input ends
 	limboDue bool

@@ -207,6 +207,39 @@ func latestWins(t testing.TB, planted bugs) bool {
 	return excluded(a) && !excluded(x)
 }
 
+// reopens: what was saved while a link opened is told when it is open.
+func reopens(t testing.TB, planted bugs) bool {
+	l := newLab(t, 1, planted)
+	a := idOf(2)
+	l.core.Admit(l.now, a)
+	l.core.Learn(l.now, false, recordOf(a, "a", 1))
+	l.core.LinkUp(l.now, a, LinkInfo{RTT: time.Millisecond})
+	l.take()
+	first := l.last(a)
+	l.feed(a, frame{number: 1, items: []item{&summaryItem{flags: summaryFirst}}})
+	l.appended(entryOf(commitOf(idOf(1), 1), true))
+	if n, _ := l.told(a); n != 0 {
+		t.Fatal("a notice went over a link that may not carry it")
+	}
+	l.feed(a, frame{ack: first.number})
+	l.ack(a)
+	openings := 0
+	for _, f := range l.got[a] {
+		for _, it := range f.items {
+			if s, ok := it.(*summaryItem); ok && s.flags&summaryFirst != 0 {
+				openings++
+			}
+		}
+	}
+	return openings == 2
+}
+
+func TestReopen(t *testing.T) {
+	if !reopens(t, bugs{}) {
+		t.Error("the vector is not named again")
+	}
+}
+
 func TestLateNotice(t *testing.T) {
 	if !lateList(t, bugs{}) {
 		t.Error("the list of a late copy was not honoured")

@@ -94,6 +94,7 @@ func (c *Core) reach() {
 			}
 		}
 	}
+	t := c.treeFrom(c.self)
 	for _, n := range c.nodes.order {
 		if n.slot == c.self {
 			continue
@@ -106,12 +107,7 @@ func (c *Core) reach() {
 			continue
 		}
 		n.reachable, n.seen = true, true
-		n.slowOnly = true
-		for v := range g.N {
-			if cost := g.Cost[n.slot*g.N+v]; cost != 0 && int64(cost) < slowFrom.Microseconds() {
-				n.slowOnly = false
-			}
-		}
+		n.slowly = int64(t.cost[n.slot]) >= slowFrom.Microseconds()
 		if n.dead {
 			n.dead = false
 			c.alarm(Alarm{Kind: AlarmAlive, Node: n.id, Text: "reachable again"})

@@ -91,5 +91,6 @@ const (
 	newcomerSlow = 60 * time.Second
 	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link
 	holdersSlow  = 5 * time.Second
+	sentFor      = 5 * time.Minute  // a record that went over a slow link is not repeated for so long
 	gateFor      = 20 * time.Second // on a slow link, how long a notice may hold back the next while the neighbor pulls
 )

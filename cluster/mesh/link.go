@@ -29,17 +29,18 @@ type link struct {
 	costAt    Time // no earlier cost than this
 	saySpaced time.Duration
 
-	number uint64 // of the last frame that wanted an acknowledgement
-	flight *flight
-	ackDue uint64
-	queue  queue
-	gate   gate
-	beatAt Time // when to send a heartbeat, unless the other side does
-	named  named
-	knows  events.Set // nodes that the neighbor is known to know
-	told   named      // what we named last
-	toldAt Time
-	checks int // signatures checked in this second
+	number   uint64 // of the last frame that wanted an acknowledgement
+	flight   *flight
+	ackDue   uint64
+	queue    queue
+	gate     gate
+	beatAt   Time // when to send a heartbeat, unless the other side does
+	named    named
+	knows    events.Set // nodes that the neighbor is known to know
+	told     named      // what we named last
+	toldAt   Time
+	checks   int  // signatures checked in this second
+	checksAt Time // when the next one begins
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
@@ -390,6 +391,12 @@ func (c *Core) sayCost(l *link) {
 	}
 	r.Sig = c.cfg.Sign(r.SignedBytes(nil))
 	l.costAt = c.now.Add(costEvery)
+	old := self.outTo(l.node.slot)
 	c.setOut(self, l.node.slot, r)
-	c.tellRecord(recordKey{node: c.self, to: l.node.slot}, nil)
+	c.tellRecord(recordKey{node: c.self, to: l.node.slot}, nil, costOnly(old, r))
+}
+
+// costOnly reports whether a record changes no more than the cost of the last.
+func costOnly(old, r *events.LinkRecord) bool {
+	return old != nil && old.Up && r.Up && old.Incarnation == r.Incarnation
 }

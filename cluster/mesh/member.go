@@ -188,7 +188,7 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		return
 	}
 	if c.acceptRecord(from, r) {
-		c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from)
+		c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from, false)
 	}
 }
 
@@ -216,8 +216,9 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		c.drop(from, DropSignature)
 		return
 	}
+	old := a.outTo(b.slot)
 	c.setOut(a, b.slot, r)
-	c.tellRecord(recordKey{a.slot, b.slot}, from)
+	c.tellRecord(recordKey{a.slot, b.slot}, from, costOnly(old, r))
 }
 
 // takeNews acts on a verified event of a node that was not known.
@@ -360,7 +361,7 @@ func (c *Core) tickDead() {
 			continue
 		}
 		limit := time.Duration(deadHealthy)
-		if n.slowOnly || !n.seen {
+		if n.slowly || !n.seen {
 			limit = deadSlow
 		}
 		if c.now.Sub(n.unreachable) < limit {

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
@@ -79,11 +80,16 @@ func (c *Core) mayCheck(from *node) bool {
 	if from == nil || from.link == nil {
 		return true
 	}
-	if from.link.checks >= MaxChecks {
+	l := from.link
+	if c.now >= l.checksAt {
+		l.checks, l.checksAt = 0, c.now.Add(time.Second)
+	}
+	if l.checks >= MaxChecks {
 		c.drop(from, DropFlood)
+		l.beatAt = min(l.beatAt, l.checksAt) // what is lost by it, the vectors tell
 		return false
 	}
-	from.link.checks++
+	l.checks++
 	return true
 }
 
@@ -202,7 +208,7 @@ func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) e
 		}
 	}
 	// The sender's list cannot speak of nodes that the sender does not know.
-	if from.link != nil && from.link.named.pool != c.nodes.poolHash {
+	if from.link != nil && from.link.named.pool != c.nodes.poolHash && !c.cfg.bugs.trustLists {
 		unknown := c.nodes.pool
 		unknown.RemoveAll(&from.link.knows)
 		open.AddAll(&unknown)

@@ -144,7 +144,10 @@ func (b *builder) fillCommits() {
 // notice adds one copy, unless nobody needs it any more. It reports whether it did.
 func (b *builder) notice(n *notice) bool {
 	c, s, to := b.core, n.state, b.link.node
-	open := n.open
+	open := c.nodes.pool // those who came to the pool since are open, too
+	open.RemoveAll(&n.pool)
+	open.Remove(to.slot)
+	open.AddAll(&n.open)
 	open.RemoveAll(&s.has)
 	open.KeepAll(&c.nodes.pool)
 	if s.log != nil {
@@ -162,7 +165,7 @@ func (b *builder) notice(n *notice) bool {
 		return false
 	}
 	b.firm = true
-	b.notices = append(b.notices, &notice{s, open})
+	b.notices = append(b.notices, &notice{s, open, c.nodes.pool})
 	if s.log != nil {
 		c.count.NoticesSent++
 	}
@@ -196,32 +199,38 @@ func (b *builder) fillRest() {
 	if q.origins && !b.full && b.add(&originsItem{b.core.originList()}) {
 		q.origins, b.firm = false, true
 	}
-	if q.subjects && !b.full && b.add(&subjectsItem{b.core.subjectList()}) {
-		q.subjects, b.firm = false, true
-	}
-	for len(q.records) > 0 && !b.full {
-		key := q.records[0]
-		if it := b.core.recordItem(key); it != nil && !b.add(it) {
-			break
-		} else if it != nil {
-			b.firm = true
-			if key.to == toSelf {
-				b.link.knows.Add(key.node)
-			}
-		}
-		q.records = q.records[1:]
-		delete(q.recordSet, key)
-	}
 	for len(q.jobs) > 0 && !b.full {
 		b.logs(&q.jobs[0])
 		if !b.full {
 			q.jobs = q.jobs[1:]
 		}
 	}
+	if q.subjects && !b.full && b.add(&subjectsItem{b.core.subjectList()}) {
+		q.subjects, b.firm = false, true
+	}
+	for len(q.records) > 0 && !b.full {
+		b.record(q.records[0])
+	}
 	if q.ending && !b.full && len(q.records) == 0 && len(q.jobs) == 0 {
 		b.summary(0)
 		q.ending = false
 	}
+}
+
+// record adds a record of the table and takes it off the queue if it fits.
+func (b *builder) record(key recordKey) {
+	q := &b.link.queue
+	if it := b.core.recordItem(key); it != nil {
+		if !b.add(it) {
+			return
+		}
+		b.firm = true
+		if b.link.slow && len(q.sent) < MaxQueueItems {
+			q.sent[key] = sentRecord{b.core.recordHashOf(key), b.core.now}
+		}
+	}
+	q.records = q.records[1:]
+	delete(q.recordSet, key)
 }
 
 // logs adds heads of one origin until the frame is full.

@@ -10,6 +10,7 @@ import (
 type notice struct {
 	state *eventState
 	open  events.Set
+	pool  events.Set // as it was when open was decided
 }
 
 // recordKey names a record of the table: a node's, its tombstone (to = stone),
@@ -54,6 +55,7 @@ type queue struct {
 	origins, subjects bool // ask to compare
 	records           []recordKey
 	recordSet         map[recordKey]bool
+	sent              map[recordKey]sentRecord // over a slow link, not to be repeated
 	jobs              []logsJob
 
 	turn bool // on slow links: others than commits go first
@@ -63,6 +65,13 @@ func (q *queue) init() {
 	q.commits = map[*logState]*notice{}
 	q.softSet = map[softKey]bool{}
 	q.recordSet = map[recordKey]bool{}
+	q.sent = map[recordKey]sentRecord{}
+}
+
+// sentRecord is what went over a slow link, by its hash, and when.
+type sentRecord struct {
+	hash uint64
+	at   Time
 }
 
 // waits reports whether anything is queued.
@@ -91,11 +100,12 @@ func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
 		for _, waiting := range q.news {
 			if waiting.state == s {
 				waiting.open.AddAll(&open)
+				waiting.pool.KeepAll(&c.nodes.pool)
 				return
 			}
 		}
 		if len(q.news) < MaxQueueItems {
-			q.news = append(q.news, &notice{s, open})
+			q.news = append(q.news, &notice{s, open, c.nodes.pool})
 		}
 		return
 	}
@@ -106,7 +116,7 @@ func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
 			q.order = slices.Delete(q.order, 0, 1)
 			q.beat = true
 		}
-		q.commits[s.log] = &notice{s, open}
+		q.commits[s.log] = &notice{s, open, c.nodes.pool}
 		q.order = append(q.order, s.log)
 		return
 	}
@@ -123,7 +133,8 @@ func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
 		open.AddAll(&old.open) // only names on both lists stay excluded
 	}
 	newer.passed.AddAll(&open)
-	*old = notice{newer, open}
+	old.pool.KeepAll(&c.nodes.pool)
+	old.state, old.open = newer, open
 }
 
 // queueHolder notes for a neighbor that n holds log as far as is known by then.
@@ -177,7 +188,9 @@ func (c *Core) queueRecord(l *link, key recordKey) {
 
 // tellRecord passes a changed record on to those below us in the tree from the
 // neighbor that told it, or in our own.
-func (c *Core) tellRecord(key recordKey, from *node) {
+// A mere change of cost is not pressed on slow links: comparing tables brings it
+// there in the end.
+func (c *Core) tellRecord(key recordKey, from *node, costOnly bool) {
 	root := c.self
 	if from != nil {
 		root = from.slot
@@ -185,7 +198,7 @@ func (c *Core) tellRecord(key recordKey, from *node) {
 	below := c.below(root)
 	for v := range below.All() {
 		n := c.nodes.at(v)
-		if n != from && n.link != nil && n.link.usable() {
+		if n != from && n.link != nil && n.link.usable() && !(costOnly && n.link.slow) {
 			c.queueRecord(n.link, key)
 		}
 	}

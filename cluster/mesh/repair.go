@@ -294,22 +294,40 @@ func (c *Core) receiveSubjects(n *node, it *subjectsItem) {
 	var changed []*node
 	comparePrefixes(rows, func(n *node) (prefix, digest) { return prefixOf(n.id), digestOf(n.rowMix) },
 		it.list, func(n *node) { changed = append(changed, n) })
+	answer := func(key recordKey) {
+		sent, ok := n.link.queue.sent[key]
+		if !ok || c.now.Sub(sent.at) > sentFor || sent.hash != c.recordHashOf(key) {
+			c.queueRecord(n.link, key)
+		}
+	}
 	for _, m := range changed { // all nodes before all links, which need them
 		if m.gone != nil {
-			c.queueRecord(n.link, recordKey{m.slot, toStone})
+			answer(recordKey{m.slot, toStone})
 		} else if m.record != nil {
-			c.queueRecord(n.link, recordKey{m.slot, toSelf})
+			answer(recordKey{m.slot, toSelf})
 		}
 	}
 	for _, m := range changed {
 		for to, r := range m.out {
 			if r != nil {
-				c.queueRecord(n.link, recordKey{m.slot, to})
+				answer(recordKey{m.slot, to})
 			}
 		}
 	}
 	n.link.queue.ending = true
 	c.touch(n.link)
+}
+
+// recordHashOf is the hash of the record that key names.
+func (c *Core) recordHashOf(key recordKey) uint64 {
+	n := c.nodes.at(key.node)
+	switch key.to {
+	case toStone:
+		return stoneHash(n.gone)
+	case toSelf:
+		return recordHash(n.record)
+	}
+	return linkHash(n.outTo(key.to))
 }
 
 // recordItem is the record that key names as it is now, nil if there is none.

@@ -17,7 +17,7 @@ func TestPlantedBugs(t *testing.T) {
 		{"a copy excludes everybody who is told", func(w *world, s *swarm) { quiet(w, s); w.bugs.excludeTold = true }},
 		{"what was found by comparing is not passed on", func(w *world, s *swarm) { quiet(w, s); w.bugs.noHint = true }},
 		{"a short answer is taken for all there is", func(w *world, s *swarm) { quiet(w, s); w.bugs.shortIsAll = true }},
-		{"what comes while a link opens is not told on it", func(w *world, s *swarm) { quiet(w, s); w.bugs.noReopen = true }},
+		{"a list speaks of nodes that its sender did not know", func(w *world, s *swarm) { quiet(w, s); w.bugs.trustLists = true }},
 		{"an older record wins", func(w *world, s *swarm) { faulty(w, s); w.bugs.staleRecordWins = true }},
 		{"a death is believed", func(w *world, s *swarm) { faulty(w, s); w.bugs.believeDeath = true }},
 		{"the vector runs ahead of the disk", func(w *world, s *swarm) { faulty(w, s); w.simBugs.appendedBeforeSync = true }},
@@ -41,6 +41,7 @@ func TestPlantedBugs(t *testing.T) {
 	}{
 		{"a known checksum stops the list", lateList, bugs{knownStopsList: true}},
 		{"latest wins keeps the union of exclusions", latestWins, bugs{keepUnion: true}},
+		{"what comes while a link opens is not told on it", reopens, bugs{noReopen: true}},
 	}
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {

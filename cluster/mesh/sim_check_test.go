@@ -31,7 +31,7 @@ func (w *world) steadyPath(a, b *simNode) bool {
 	long := 40 * time.Second
 	for _, row := range w.pairs {
 		for _, p := range row {
-			if p != nil && p.exists && (p.slow() || p.latency != p.built) {
+			if p != nil && p.exists && (p.slow() || w.wandered) {
 				long = 4 * time.Minute
 			}
 		}

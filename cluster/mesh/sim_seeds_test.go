@@ -218,6 +218,7 @@ func runSeed(seed uint64, prepare func(*world, *swarm)) *world {
 		w.loss, w.dup, w.reorder, w.pullFail = 0.3*w.rng.Float64(), 0.3*w.rng.Float64(), 0.3*w.rng.Float64(), 0.1
 	}
 	end := w.now.Add(s.safety)
+	w.wandered = s.wander
 	if s.wander {
 		w.wander(end)
 	}

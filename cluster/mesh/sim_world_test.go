@@ -75,6 +75,7 @@ type world struct {
 	failure string
 
 	loss, dup, reorder, pullFail float64
+	wandered                     bool
 	redundant                    int // commits that came to a store that had them
 	pulls                        int
 	pulled                       int

@@ -1,10 +1,6 @@
 package mesh
 
-import (
-	"time"
-
-	"github.com/erwik/erwik/events"
-)
+import "github.com/erwik/erwik/events"
 
 // bugs are planted by tests, to see that the simulator finds them.
 type bugs struct {
@@ -13,6 +9,7 @@ type bugs struct {
 	keepUnion       bool // latest wins keeps names that either list excludes
 	noHint          bool // what was found by comparing is not passed on
 	shortIsAll      bool // a short answer to a pull is taken for all there is
+	trustLists      bool // a list is believed about nodes that its sender did not know
 	noReopen        bool // what comes while a link opens is not told on it
 	staleRecordWins bool // an older record replaces a newer one
 	believeDeath    bool // a node is dead because somebody says so
@@ -23,14 +20,6 @@ func (c *Core) advance(now Time) { c.now = max(c.now, now) }
 
 // tick does everything that time brings.
 func (c *Core) tick() {
-	if c.now >= c.secondAt {
-		c.secondAt = c.now.Add(time.Second)
-		for _, n := range c.nodes.slots {
-			if n.link != nil {
-				n.link.checks = 0
-			}
-		}
-	}
 	for _, n := range c.nodes.slots {
 		if n.link != nil && n.link.up {
 			c.tickLink(n.link)

@@ -32,7 +32,7 @@ type node struct {
 	reachable   bool
 	unreachable Time // since when
 	seen        bool // was reachable in this life of the core
-	slowOnly    bool // its last links were slow ones
+	slowly      bool // the last path to it had a slow link
 	dead        bool
 	dial        dial
 }

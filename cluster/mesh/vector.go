@@ -150,18 +150,13 @@ func (c *Core) setHolding(n *node, l *logState, sequence uint64) {
 // learnHolding takes the word of from (n itself or one who knows) that n holds l
 // up to sequence, tells whoever told us of l, and wants what is missing here.
 func (c *Core) learnHolding(n *node, l *logState, sequence uint64, from *node) {
-	if n.slot == c.self {
-		c.claimed(l, sequence, from)
-		return
+	if sequence > n.holding(l) {
+		c.setHolding(n, l, sequence)
+		if up := l.up; up != nil && up != n && up != from {
+			c.queueHolder(up, l, n)
+		}
 	}
-	if sequence <= n.holding(l) {
-		return
-	}
-	c.setHolding(n, l, sequence)
-	if up := l.up; up != nil && up != n && up != from {
-		c.queueHolder(up, l, n)
-	}
-	if n == from {
+	if n == from { // also if somebody else had said so before
 		c.claimed(l, sequence, from)
 	}
 }
