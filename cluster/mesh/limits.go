@@ -79,7 +79,7 @@ const (
 	dialMax    = 30 * time.Second
 	dialExpiry = 3 * time.Minute // a dial that nobody answered for
 
-	pullHealthy = 2 * time.Second // without progress: try the next best
+	pullHealthy = 5 * time.Second // without progress: try the next best
 	pullSlow    = 60 * time.Second
 	pullBackoff = 30 * time.Second // longest wait after failures
 

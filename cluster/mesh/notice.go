@@ -19,7 +19,6 @@ type eventState struct {
 	passed  events.Set       // names passed on, each once: told, or left open in a copy
 	pending events.Set       // names left open to us, until the commit is held here
 	ready   bool             // may be passed on: a commit is held here; others at once
-	evicted bool
 }
 
 type logPlace struct {
@@ -45,7 +44,6 @@ func (b *eventBook) add(s *eventState) {
 		b.ring = append(b.ring, s)
 	} else {
 		old := b.ring[b.next]
-		old.evicted = true
 		if old.log != nil {
 			delete(b.commits, logPlace{old.log, old.event.Commit.Sequence})
 		} else {

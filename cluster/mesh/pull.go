@@ -13,7 +13,6 @@ type pull struct {
 	from     *node
 	logs     []*logState
 	ranges   []Range
-	started  Time
 	progress Time // when something last came
 	expected time.Duration
 }
@@ -196,7 +195,7 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 		return true // looked at again when a pull is over
 	}
 	b.nextID++
-	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, started: c.now, progress: c.now}
+	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, progress: c.now}
 	l.pull = p.id
 	b.open = append(b.open, p)
 	*made = append(*made, p)

@@ -17,7 +17,6 @@ type node struct {
 	id     storage.NodeID
 	record *events.Record // nil until known
 	gone   *events.Event  // tombstone: it was removed from the pool
-	since  Time           // when its record first came here
 
 	out    []*events.LinkRecord // its side of its links, by slot of the other end
 	row    uint64               // hash of record, tombstone and out
@@ -225,7 +224,6 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 	c.dropOldLinks(n)
 	c.persist("node/"+n.id.String(), r.Append(nil))
 	if !was {
-		n.since = c.now
 		n.unreachable = c.now
 		c.poolChanged()
 	}

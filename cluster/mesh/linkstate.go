@@ -1,0 +1,112 @@
+package mesh
+
+import (
+	"time"
+
+	"github.com/erwik/erwik/events"
+)
+
+// tickLink lets time pass on one link.
+func (c *Core) tickLink(l *link) {
+	if f := l.flight; f != nil {
+		waiting := c.now.Sub(f.sent)
+		switch {
+		case waiting <= l.ackLimit():
+		case f.earlier == 0:
+			c.resend(l)
+		default:
+			c.giveUp(l, "no acknowledgement")
+			return
+		}
+	}
+	c.classify(l)
+	if l.usable() && c.now >= l.beatAt {
+		l.queue.beat = true
+		l.beatAt = c.now.Add(l.beat())
+		l.slowly++
+		c.touch(l)
+	}
+	if l.tableLater && c.now >= l.tableAt && c.now.Sub(c.nodes.changed) >= tableQuiet {
+		l.tableLater = false
+		if l.named.table != c.nodes.sum {
+			c.differs(l, &l.tableDiffers)
+		}
+	}
+	if l.queue.waits() {
+		c.touch(l)
+	}
+	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > tableQuiet && c.now.Sub(l.toldAt) > announceEvery {
+		l.queue.answer = true // the table has settled: let the other side compare
+		c.touch(l)
+	}
+}
+
+// classify keeps a link's class and cost.
+func (c *Core) classify(l *link) {
+	if !l.usable() {
+		return
+	}
+	waiting := time.Duration(0)
+	if l.flight != nil {
+		waiting = c.now.Sub(l.flight.sent)
+	}
+	was := l.slow
+	switch {
+	case l.srtt >= slowFrom || waiting >= slowFrom:
+		l.slow = true
+	case l.srtt < healthyTo && waiting < healthyTo:
+		l.slow = false
+	}
+	if was != l.slow {
+		l.slowly = 0
+		l.beatAt = c.now.Add(l.beat())
+	}
+	step := events.StepOf(l.cost(c.now))
+	if was != l.slow || step >= l.step+2 || step+2 <= l.step {
+		l.step = step
+		c.nodes.version++
+	}
+	if l.said != l.usable() && c.now >= l.sayAt {
+		c.sayLink(l)
+	} else if r := c.nodes.at(c.self).outTo(l.node.slot); r != nil && r.Up && c.now >= l.costAt &&
+		(l.step >= r.Step+2 || l.step+2 <= r.Step) {
+		c.sayCost(l)
+	}
+}
+
+// sayLink announces that a link is up or down, less often while it flaps.
+func (c *Core) sayLink(l *link) {
+	up := l.usable()
+	if l.said == up || c.now < l.sayAt || c.nodes.at(c.self).record == nil {
+		return
+	}
+	if l.saySpaced == 0 || c.now.Sub(l.saidAt) > 3*announceMax {
+		l.saySpaced = announceEvery
+	} else {
+		l.saySpaced = min(2*l.saySpaced, announceMax)
+	}
+	l.said, l.saidAt = up, c.now
+	l.sayAt = c.now.Add(l.saySpaced)
+	c.sayCost(l)
+}
+
+// sayCost signs and sends the own record of a link as it is now.
+func (c *Core) sayCost(l *link) {
+	self := c.nodes.at(c.self)
+	c.nodes.counter++
+	r := &events.LinkRecord{From: self.id, To: l.node.id, Up: l.usable(),
+		Incarnation: self.incarnation(), Counter: c.nodes.counter}
+	if r.Up {
+		r.Step = l.step
+	}
+	r.Sig = c.cfg.Sign(r.SignedBytes(nil))
+	l.costAt = c.now.Add(costEvery)
+	old := self.outTo(l.node.slot)
+	c.setOut(self, l.node.slot, r)
+	c.tellRecord(recordKey{node: c.self, to: l.node.slot}, nil, costOnly(old, r))
+}
+
+// costOnly reports whether a record changes no more than the cost of the last.
+func costOnly(old, r *events.LinkRecord) bool {
+	return old != nil && old.Up && r.Up && old.Incarnation == r.Incarnation
+}
