@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/erwik/erwik/storage"
@@ -48,12 +49,7 @@ func (h *Handler) historyPage(w http.ResponseWriter, r *http.Request, name page.
 }
 
 func isHead(heads []storage.Hash, h storage.Hash) bool {
-	for _, head := range heads {
-		if head == h {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(heads, h)
 }
 
 // diffPage serves GET /{page}?diff=A..B, where A may be left out for B's first

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/net/html"
@@ -345,6 +346,22 @@ func TestRedLinkTurnsBlue(t *testing.T) {
 	}
 	wantStatus(t, w.do("DELETE", api+"pages/Other?base=current", ""), 200)
 	wantBody(t, w.get("/Page"), `<a href="/Other" class="wikilink missing">`)
+}
+
+// TestRenderedTwiceAtOnce: two readers render a page at the same time; the one
+// that is kept last still hears of its links.
+func TestRenderedTwiceAtOnce(t *testing.T) {
+	for range 20 {
+		w := newWorld(t, nil)
+		w.put("Page", "[[Other]]\n")
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { w.get("/Page") })
+		}
+		wg.Wait()
+		w.put("Other", "x\n")
+		wantBody(t, w.get("/Page"), `<a href="/Other" class="wikilink">`)
+	}
 }
 
 func TestHotPageFollowsEveryChange(t *testing.T) {

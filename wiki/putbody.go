@@ -125,16 +125,18 @@ func (p *putParser) text() (text []byte, ok bool) {
 		return nil, false
 	}
 	in := p.rest
-	plain := 0
-	for plain < len(in) && in[plain] != '"' && in[plain] != '\\' && in[plain] >= 0x20 {
-		plain++
-	}
+	plain := plainLength(in)
 	if plain < len(in) && in[plain] == '"' {
 		p.rest = in[plain+1:]
 		return in[:plain:plain], true
 	}
 	out := append(make([]byte, 0, len(in)), in[:plain]...)
 	for at := plain; at < len(in); {
+		n := plainLength(in[at:])
+		out = append(out, in[at:at+n]...)
+		if at += n; at == len(in) {
+			break
+		}
 		switch c := in[at]; {
 		case c == '"':
 			p.rest = in[at+1:]
@@ -144,9 +146,6 @@ func (p *putParser) text() (text []byte, ok bool) {
 			return out, true
 		case c < 0x20:
 			return nil, false
-		case c != '\\':
-			out = append(out, c)
-			at++
 		default:
 			r, n := unescape(in[at:])
 			if n == 0 {
@@ -157,6 +156,16 @@ func (p *putParser) text() (text []byte, ok bool) {
 		}
 	}
 	return nil, false
+}
+
+// plainLength is how many bytes stand for themselves.
+func plainLength(b []byte) int {
+	for i, c := range b {
+		if c == '"' || c == '\\' || c < 0x20 {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // unescape reads the escape at the front of b; n is 0 for what is none, or is

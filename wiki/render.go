@@ -102,8 +102,12 @@ func newRenderCache(limit int) *renderCache {
 	return c
 }
 
+// put stores a page. The links are noted after the page that had this address
+// before has taken its own away.
 func (c *renderCache) put(address string, e *rendered) {
+	c.entries.Put(address, e, e.cost())
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	for name := range e.links {
 		from := c.links[name]
 		if from == nil {
@@ -112,8 +116,6 @@ func (c *renderCache) put(address string, e *rendered) {
 		}
 		from[address] = struct{}{}
 	}
-	c.mu.Unlock()
-	c.entries.Put(address, e, e.cost())
 }
 
 // evicted forgets the links of a page that leaves the cache.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"math/rand/v2"
@@ -67,14 +68,14 @@ func TestWordsAreMarked(t *testing.T) {
 		t.Fatalf("got %+v", hunks)
 	}
 	for i, word := range []string{"quick", "slow"} {
-		marked := ""
+		var marked strings.Builder
 		for _, s := range hunks[0].Lines[i].Spans {
 			if s.Changed {
-				marked += s.Text
+				marked.WriteString(s.Text)
 			}
 		}
-		if marked != word {
-			t.Errorf("line %d: marked %q, want %q", i, marked, word)
+		if marked.String() != word {
+			t.Errorf("line %d: marked %q, want %q", i, marked.String(), word)
 		}
 	}
 }

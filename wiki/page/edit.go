@@ -1,6 +1,7 @@
 package page
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -105,11 +106,8 @@ func checkText(text []byte) error {
 		return &EditError{Field: "text", Why: fmt.Sprintf("it has %d bytes; a page may have %d", len(text), MaxText), TooLarge: true}
 	case !utf8.Valid(text):
 		return &EditError{Field: "text", Why: "it is not valid UTF-8"}
-	}
-	for _, c := range text {
-		if c == 0 {
-			return &EditError{Field: "text", Why: "it holds a NUL byte"}
-		}
+	case bytes.IndexByte(text, 0) >= 0:
+		return &EditError{Field: "text", Why: "it holds a NUL byte"}
 	}
 	return nil
 }

@@ -281,13 +281,14 @@ func arrive(g *graph, all []storage.Hash, order *rand.Rand) (*graph, []storage.H
 // versions of a conflict, or was seen, and so removed, by somebody who is
 // ahead of it.
 func keepsTexts(t *rapid.T, g *graph, v *page.View) {
-	shown := string(v.Text)
+	var shown strings.Builder
+	shown.WriteString(string(v.Text))
 	for _, version := range v.Versions {
-		shown += string(version.Text)
+		shown.WriteString(string(version.Text))
 	}
 	for _, h := range v.Heads {
 		for line := range strings.Lines(string(g.texts[h])) {
-			if strings.Contains(shown, line) || seenByOthers(g, v.Heads, h, line) {
+			if strings.Contains(shown.String(), line) || seenByOthers(g, v.Heads, h, line) {
 				continue
 			}
 			t.Fatalf("line %q of head %s is lost: %s", line, h, describe(v))
