@@ -13,7 +13,7 @@ func everyPage(t *testing.T) map[string]*httptest.ResponseRecorder {
 	w := newWorld(t, nil)
 	first := w.put("docs/Page", "# Title\n\n## A\n\n## B\n\n## C\n\n## D\n\n- [ ] task[^1]\n\n[^1]: note\n")
 	second := w.put("docs/Page", "# Title\n\nchanged words\n", first)
-	w.fork("Torn", "", "A\n", "B\n")
+	w.fork("Torn", "", "# Same\n\nA\n", "# Same\n\nB\n")
 	return map[string]*httptest.ResponseRecorder{
 		"page": w.get("/docs/Page"), "contents": w.get("/docs/Page?rev=" + first), "start": w.get("/"), "missing": w.get("/None"),
 		"saved": w.get("/docs/Page?saved=" + second), "edit": w.get("/docs/Page?edit"), "create": w.get("/None?edit"),

@@ -34,5 +34,23 @@
 // The paths and JSON fields are the outside contract of docs/DESIGN.md. Lists
 // are {"items":[…],"next":cursor}; a cursor is opaque. An entity tag of JSON
 // and raw text is a hash of the page's heads; of HTML, a hash of the bytes.
-// Import takes and gives one JSON value a line (NDJSON).
+//
+// Import takes one JSON object a line:
+//
+//	field    value
+//	path     name of the page
+//	text     its text; at most 1 MiB
+//	deleted  true: this revision deletes the page
+//	author   "name" or "name <address>"
+//	time     RFC 3339; absent: now
+//	summary  at most 16 KiB
+//	source   40 or 64 hex digits that name the revision where it comes from;
+//	         one that the page has already is skipped
+//	parents  sources of the revisions that it follows, which come before it;
+//	         absent: it follows whatever is there, and is skipped if that has
+//	         the same text
+//
+// and gives, after each 256 lines and at the end, {"done","skipped","failed"},
+// with the "failures" since the last one as {"line","path","detail"}. The last
+// line has "final":true, and "digest", or "error" where the import ended early.
 package wiki

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -283,11 +284,11 @@ func (h *Handler) conflictPage(w http.ResponseWriter, r *http.Request, p *page.P
 		room -= len(v.Text)
 		version.TooLong = room < 0
 		if !v.Deleted && !version.TooLong {
-			body, _, err := h.body(r.Context(), p.Name, v.Text)
+			doc, err := h.renderText(r.Context(), p.Name, v.Text, h.markdown.RenderPart)
 			if err != nil {
 				return err
 			}
-			version.Body = body
+			version.Body = template.HTML(doc.HTML)
 		}
 		show.Versions = append(show.Versions, version)
 	}

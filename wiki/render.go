@@ -16,6 +16,7 @@ import (
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/cache"
+	"github.com/erwik/erwik/wiki/markdown"
 	"github.com/erwik/erwik/wiki/page"
 	"github.com/erwik/erwik/wiki/web"
 )
@@ -238,17 +239,26 @@ func (h *Handler) keep(address string, e *rendered) {
 // dear to render so leaves the processor to those that are not.
 const maxRenders = 4
 
-// body renders the Markdown of a page.
-func (h *Handler) body(ctx context.Context, name page.Name, text []byte) (template.HTML, *bodyFacts, error) {
+// renderText renders Markdown with one of the renderer's methods.
+func (h *Handler) renderText(ctx context.Context, name page.Name, text []byte, render func([]byte, markdown.Links) (*markdown.Document, error)) (*markdown.Document, error) {
 	select {
 	case h.renders <- struct{}{}:
 		defer func() { <-h.renders }()
 	case <-ctx.Done():
-		return "", nil, fmt.Errorf("render %q: %w", name, ctx.Err())
+		return nil, fmt.Errorf("render %q: %w", name, ctx.Err())
 	}
-	doc, err := h.markdown.Render(text, &pageLinks{h.pages, name})
+	doc, err := render(text, &pageLinks{h.pages, name})
 	if err != nil {
-		return "", nil, fmt.Errorf("render %q: %w", name, err)
+		return nil, fmt.Errorf("render %q: %w", name, err)
+	}
+	return doc, nil
+}
+
+// body renders the text of a page.
+func (h *Handler) body(ctx context.Context, name page.Name, text []byte) (template.HTML, *bodyFacts, error) {
+	doc, err := h.renderText(ctx, name, text, h.markdown.Render)
+	if err != nil {
+		return "", nil, err
 	}
 	facts := &bodyFacts{title: doc.Title, links: doc.Pages}
 	for _, heading := range doc.Headings {

@@ -20,6 +20,7 @@ import (
 type Renderer struct {
 	markdown goldmark.Markdown
 	policy   *bluemonday.Policy
+	part     *bluemonday.Policy // lets no id through
 }
 
 // Links resolves what a page links to.
@@ -77,19 +78,22 @@ func New() *Renderer {
 			),
 			goldmark.WithRendererOptions(html.WithUnsafe()),
 		),
-		policy: newPolicy(),
+		policy: newPolicy(true),
+		part:   newPolicy(false),
 	}
 }
 
 // newPolicy is the allow-list of elements and attributes.
-func newPolicy() *bluemonday.Policy {
+func newPolicy(ids bool) *bluemonday.Policy {
 	p := bluemonday.NewPolicy()
 	p.AllowElements("p", "br", "hr", "h1", "h2", "h3", "h4", "h5", "h6", "div", "span", "section",
 		"blockquote", "pre", "code", "kbd", "samp", "var", "sub", "sup", "small", "mark", "abbr", "cite", "q", "dfn",
 		"em", "strong", "b", "i", "u", "s", "del", "ins", "ul", "ol", "li", "dl", "dt", "dd",
 		"table", "thead", "tbody", "tfoot", "tr", "th", "td", "caption", "details", "summary", "figure", "figcaption")
-	id := regexp.MustCompile(`^([\p{L}\p{N}_\-]+|fn:[0-9]+|fnref[0-9]*:[0-9]+)$`)
-	p.AllowAttrs("id").Matching(id).Globally()
+	if ids {
+		id := regexp.MustCompile(`^([\p{L}\p{N}_\-]+|fn:[0-9]+|fnref[0-9]*:[0-9]+)$`)
+		p.AllowAttrs("id").Matching(id).Globally()
+	}
 	p.AllowAttrs("class").Matching(regexp.MustCompile(
 		`^(wikilink|wikilink missing|missing|external-image|footnotes|footnote-ref|footnote-backref|task-list-item|contains-task-list|language-[A-Za-z0-9_+#.\-]{1,40})$`)).Globally()
 	p.AllowAttrs("role").Matching(regexp.MustCompile(`^doc-(noteref|backlink|endnotes)$`)).Globally()
@@ -116,6 +120,16 @@ func newPolicy() *bluemonday.Policy {
 
 // Render renders a page.
 func (r *Renderer) Render(source []byte, links Links) (*Document, error) {
+	return r.render(source, links, r.policy)
+}
+
+// RenderPart renders a text of which others like it stand on the same page:
+// it has no ids, which could be there twice.
+func (r *Renderer) RenderPart(source []byte, links Links) (*Document, error) {
+	return r.render(source, links, r.part)
+}
+
+func (r *Renderer) render(source []byte, links Links, policy *bluemonday.Policy) (*Document, error) {
 	doc := &Document{Pages: map[string]bool{}}
 	var out bytes.Buffer
 	out.Grow(len(source) * 3 / 2)
@@ -131,7 +145,7 @@ func (r *Renderer) Render(source []byte, links Links) (*Document, error) {
 			return nil, fmt.Errorf("render markdown: %w", err)
 		}
 	}
-	doc.HTML = r.policy.SanitizeReader(&out).Bytes()
+	doc.HTML = policy.SanitizeReader(&out).Bytes()
 	return doc, nil
 }
 
