@@ -34,7 +34,7 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 	if !room {
 		return p.send(frameEnd, id, append([]byte{endFailed}, "too many pulls at once"...))
 	}
-	p.node.wg.Go(func() {
+	p.node.spawn(func() {
 		end := []byte{endComplete}
 		var err error
 		if f.kind == frameLocate {
