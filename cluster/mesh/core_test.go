@@ -444,3 +444,24 @@ func TestRestore(t *testing.T) {
 		t.Errorf("drops %v", core.Drops())
 	}
 }
+
+// TestWordOnLink: seed 11454 found that a new incarnation, told while a link was
+// down but not yet said to be, left its record at "down" for good.
+func TestWordOnLink(t *testing.T) {
+	l := newLab(t, 1, bugs{})
+	a := l.meet(2, "a")
+	l.core.LinkDown(l.now, a) // within a second of "up": not said yet
+	l.core.SetSelf(l.now, Self{Name: "me"})
+	l.take()
+	l.now = l.now.Add(100 * time.Millisecond)
+	l.meet(2, "a")
+	for range 400 { // time for what is said less often
+		l.now = l.now.Add(50 * time.Millisecond)
+		l.core.Tick(l.now)
+		l.take()
+		l.ack(a)
+	}
+	if r := l.core.nodes.at(l.core.self).outTo(l.core.nodes.byID[a].slot); !r.Up {
+		t.Error("the link is up, and the record says down")
+	}
+}

@@ -96,6 +96,7 @@ func (c *Core) sayCost(l *link) {
 	c.nodes.counter++
 	r := &events.LinkRecord{From: self.id, To: l.node.id, Up: l.usable(),
 		Incarnation: self.incarnation(), Counter: c.nodes.counter}
+	l.said = r.Up
 	if r.Up {
 		r.Step = l.step
 	}
