@@ -144,7 +144,6 @@ func (n *Node) openCore() error {
 		found.Vector = append(found.Vector, mesh.Head{Log: log, Sequence: at.Sequence, Tip: at.Tip})
 	}
 	sortHeads(found.Vector)
-	core.Watch(true)
 	core.Restore(n.now(), found)
 	if n.cfg.Advertise != "" {
 		n.state.addresses = []string{n.cfg.Advertise}
@@ -187,7 +186,9 @@ func (n *Node) loop() {
 			}
 			n.coreMu.Unlock()
 		case <-tick.C:
+			watched := n.cfg.Watched()
 			n.coreMu.Lock()
+			n.core.Watch(watched)
 			n.core.Tick(n.now())
 			n.coreMu.Unlock()
 		}
@@ -254,15 +255,9 @@ func (n *Node) committed(commits []storage.Committed) {
 		entries[i] = mesh.Entry{Log: c.Log, Sequence: c.Sequence, Hash: c.Hash, Page: n.cfg.PageName(c.Path), Own: c.Own}
 		admission = admission || c.Kind == storage.KindAdmit
 	}
-	signed := commits[0].Own && (n.cfg.Watched() || n.hub.Links() > 0)
+	watched := n.cfg.Watched()
 	n.put(func(c *mesh.Core, _ mesh.Time) {
-		for i := range entries {
-			if e := &entries[i]; e.Own && signed {
-				event := events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page)
-				event.Sign(n.key)
-				e.Sig = event.Sig
-			}
-		}
+		c.Watch(watched)
 		c.Appended(n.now(), entries...)
 	})
 	if admission {

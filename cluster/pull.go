@@ -14,7 +14,8 @@ import (
 func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 	spans := make([]storage.Span, len(p.Ranges))
 	for i, r := range p.Ranges {
-		spans[i] = storage.Span{Log: r.Log, After: r.After, UpTo: r.Upto}
+		// Upto is not passed on: what the source got since comes along.
+		spans[i] = storage.Span{Log: r.Log, After: r.After}
 	}
 	start := time.Now()
 	bytes, err := n.pullSpans(ctx, p.From, p.ID, spans, 0)

@@ -74,7 +74,8 @@ type Entry struct {
 	Hash     storage.Hash
 	Page     string // name for people; used where no event of it was heard
 	// Own marks a save made here; then Sig is this node's signature of the
-	// event that events.NewCommit makes of Log, Sequence, Hash and Page.
+	// event that events.NewCommit makes of Log, Sequence, Hash and Page, or
+	// zero: then the core signs it if and when it tells of it.
 	Own bool
 	Sig [events.SignatureSize]byte
 }

@@ -268,9 +268,6 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	case e.Own:
 		ev := events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page)
 		ev.Sig = e.Sig
-		if ev.Sig == ([events.SignatureSize]byte{}) {
-			ev.Sig = c.cfg.Sign(ev.SignedBytes(nil))
-		}
 		s = &eventState{event: ev, sum: ev.Checksum(), log: l, ready: true}
 		c.events.add(s)
 		c.story.add(t)
@@ -298,11 +295,22 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	return true
 }
 
+// sign signs an event of an own save that is about to be told and that the
+// shell has not signed. Of saves that follow one another closely only the
+// newest is told, so most need no signature.
+func (c *Core) sign(s *eventState) {
+	if s.event.Origin == c.cfg.Self && s.event.Sig == ([events.SignatureSize]byte{}) {
+		var buf [320]byte
+		s.event.Sig = c.cfg.Sign(s.event.SignedBytes(buf[:0]))
+	}
+}
+
 // tellReaders hands an event to local readers with its full exclusion list.
 func (c *Core) tellReaders(s *eventState) {
 	if !c.watching {
 		return
 	}
+	c.sign(s)
 	e := s.event
 	if s.heard != nil {
 		var open events.Set

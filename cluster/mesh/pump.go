@@ -160,6 +160,7 @@ func (b *builder) notice(n *notice) bool {
 			return false
 		}
 	}
+	c.sign(s)
 	it := eventItem{event: s.event, exclude: c.exclusion(to, s, open)}
 	if !b.add(&it) {
 		return false
