@@ -83,7 +83,7 @@
 //	02 hash(20)                          → arrival(8), flags (1: inert), path
 //	03 log number(4) sequence(8)         → hash(20), arrival(8)
 //	04 log(40) branch(20, zeros)         → log number(4), sequence(8), tip(20)
-//	05 path                              → heads: 20 hash, kind, generation, arrival; sorted by hash
+//	05 path                              → heads: 20 hash, kind, generation, arrival, 8 of the SHA-256; sorted by hash
 //	06 arrival(8)                        → path
 //	07 import source 00 path             → hash(20)
 //	08 path                              → nothing; the path has several heads

@@ -129,7 +129,8 @@ type Head struct {
 	Hash       Hash
 	Kind       Kind
 	Generation uint64
-	Arrival    uint64 // local, and so different on each node
+	Arrival    uint64  // local, and so different on each node
+	Sum        [8]byte // of the content: the beginning of ContentSum
 }
 
 func encodeHeads(dst []byte, heads []Head) []byte {
@@ -138,6 +139,7 @@ func encodeHeads(dst []byte, heads []Head) []byte {
 		dst = appendBytes(dst, string(h.Kind))
 		dst = binary.AppendUvarint(dst, h.Generation)
 		dst = binary.AppendUvarint(dst, h.Arrival)
+		dst = append(dst, h.Sum[:]...)
 	}
 	return dst
 }
@@ -149,6 +151,7 @@ func parseHeads(b []byte) ([]Head, error) {
 		var h Head
 		r.hash(&h.Hash)
 		h.Kind, h.Generation, h.Arrival = Kind(r.text(MaxKind)), r.uvarint(), r.uvarint()
+		copy(h.Sum[:], r.take(len(h.Sum)))
 		heads = append(heads, h)
 	}
 	if r.err != nil {

@@ -79,9 +79,9 @@ func buildTree(kind Kind, path string, content []byte, visit func(Object)) Hash 
 	return entry
 }
 
-// contentSum is the SHA-256 that carries a commit's integrity: over a domain
+// ContentSum is the SHA-256 that carries a commit's integrity: over a domain
 // tag, kind, path and content.
-func contentSum(kind Kind, path string, content []byte) [sha256.Size]byte {
+func ContentSum(kind Kind, path string, content []byte) [sha256.Size]byte {
 	h := sha256.New()
 	head := make([]byte, 0, 64+len(path))
 	head = append(head, "erwik content 1\x00"...)

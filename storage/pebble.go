@@ -9,6 +9,7 @@ import (
 
 	cockroach "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
 // databaseFormat is Pebble's newest stable format; the library's default is
@@ -37,6 +38,7 @@ func (s *Store) openPebble(name string) error {
 	for i := range opts.Levels {
 		opts.Levels[i].BlockSize = 32 << 10
 		opts.Levels[i].IndexBlockSize = 64 << 10
+		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // the last level has none
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionGood })
 	db, err := pebble.Open(filepath.Join(s.cfg.Dir, name), opts)

@@ -197,7 +197,7 @@ func (t *tx) moveHeads(c *Commit, arrival uint64) ([]Head, error) {
 			now = append(now, h)
 		}
 	}
-	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival})
+	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival, [8]byte(c.SHA256[:8])})
 	slices.SortFunc(now, func(a, b Head) int { return a.Hash.Compare(b.Hash) })
 	t.counters.replaceHeads(c.Path, old, now)
 	t.heads[c.Path] = now

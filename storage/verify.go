@@ -8,7 +8,7 @@ import (
 // finish computes what follows from the fields and the content: SHA-256,
 // tree and, once the signature is there, the commit's hash.
 func (c *Commit) finish(content []byte) {
-	c.SHA256 = contentSum(c.Kind, c.Path, content)
+	c.SHA256 = ContentSum(c.Kind, c.Path, content)
 	c.Tree = buildTree(c.Kind, c.Path, content, nil)
 }
 
@@ -38,7 +38,7 @@ func (c *Commit) Verify(content []byte) error {
 	if err := c.checkFields(); err != nil {
 		return err
 	}
-	if c.SHA256 != contentSum(c.Kind, c.Path, content) {
+	if c.SHA256 != ContentSum(c.Kind, c.Path, content) {
 		return fmt.Errorf("%w: SHA-256 of commit %s does not match its content", ErrInvalid, c.Hash)
 	}
 	if c.Tree != buildTree(c.Kind, c.Path, content, nil) {

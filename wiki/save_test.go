@@ -390,3 +390,20 @@ func TestUnknownBaseIsFetched(t *testing.T) {
 		t.Errorf("page %v, want the edit on top of the base that was fetched", got)
 	}
 }
+
+// TestEmptyingAPageIsAnEdit: the text of the head is not read unless it may be
+// the same, and no text is not the same as a text that was not read.
+func TestEmptyingAPageIsAnEdit(t *testing.T) {
+	w := newWorld(t, nil)
+	full := w.put("Page", five)
+	empty := w.put("Page", "", full)
+	if got := w.get("/Page.md").Body.String(); empty == full || got != "" {
+		t.Errorf("the page is still %q", got)
+	}
+	if again := w.put("Page", "", empty); again != empty {
+		t.Error("saving no text again made a commit")
+	}
+	if back := w.put("Page", five, empty); back == empty {
+		t.Error("the text did not come back")
+	}
+}

@@ -68,12 +68,12 @@ type plan struct {
 // ErrHeadsMoved where it had to wait, so that the heads may be others now.
 func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*plan, error) {
 	set := hashes(heads)
-	cur, err := s.viewForEdit(heads, set)
+	cur, same, err := s.viewForEdit(e, heads, set)
 	if err != nil {
 		return nil, fmt.Errorf("read page %q: %w", e.Name, err)
 	}
-	if p, err := s.unchanged(e, cur); p != nil || err != nil {
-		return p, err
+	if same {
+		return s.unchanged(cur)
 	}
 	if e.Delete && !cur.Live {
 		return nil, fmt.Errorf("delete %q: %w", e.Name, ErrNoPage)
@@ -93,13 +93,17 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 	if len(newer) == 0 {
 		return s.commit(e, e.Text, cur, false), nil
 	}
+	if cur, err = s.viewOf(set); err != nil {
+		return nil, fmt.Errorf("read page %q: %w", e.Name, err)
+	}
 	text, err := s.mergeEdit(e, cur, newer)
 	if err != nil {
 		return nil, err
 	}
 	merged := *e
 	merged.Text = text
-	if p, err := s.unchanged(&merged, cur); p != nil || err != nil {
+	if showsSame(&merged, cur) {
+		p, err := s.unchanged(cur)
 		if p != nil {
 			p.saved.Merged = true
 		}
@@ -108,28 +112,38 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 	return s.commit(e, text, cur, true), nil
 }
 
-// viewForEdit is the view of the heads; of a single one, which is what most
-// edits meet, without looking at its commit, so that Latest is nil.
-func (s *Service) viewForEdit(heads []storage.Head, set []storage.Hash) (*View, error) {
-	switch {
-	case len(heads) == 0:
-		return &View{}, nil
-	case len(heads) > 1 || heads[0].Kind != storage.KindPage:
-		return s.viewOf(set)
+// viewForEdit is the view of the heads as far as an edit on top of them needs
+// it, and whether readers see e's text already. A single head, which is what
+// most edits meet, is not looked at: Latest is nil, and Text too unless e's
+// text is the same. So the cost of a save does not depend on whether the page
+// was read lately.
+func (s *Service) viewForEdit(e *Edit, heads []storage.Head, set []storage.Hash) (v *View, same bool, err error) {
+	if len(heads) == 0 {
+		return &View{}, false, nil
 	}
-	text, err := s.store.Content(heads[0].Hash)
-	if err != nil {
-		return nil, fmt.Errorf("read text of head %s: %w", heads[0].Hash, err)
+	if len(heads) > 1 || heads[0].Kind != storage.KindPage {
+		if v, err = s.viewOf(set); err != nil {
+			return nil, false, err
+		}
+		return v, showsSame(e, v), nil
 	}
-	return &View{Heads: set, Live: true, Text: text, Distinct: 1}, nil
+	v = &View{Heads: set, Live: true, Distinct: 1}
+	if sum := storage.ContentSum(storage.KindPage, e.Name.Path(), e.Text); e.Delete || [8]byte(sum[:8]) != heads[0].Sum {
+		return v, false, nil
+	}
+	if v.Text, err = s.store.Content(heads[0].Hash); err != nil {
+		return nil, false, fmt.Errorf("read text of head %s: %w", heads[0].Hash, err)
+	}
+	return v, showsSame(e, v), nil
 }
 
-// unchanged returns a plan without a commit where e's text is what readers
-// see already, else nil.
-func (s *Service) unchanged(e *Edit, cur *View) (*plan, error) {
-	if e.Delete || !cur.Live || cur.Conflict || !bytes.Equal(e.Text, cur.Text) {
-		return nil, nil
-	}
+// showsSame reports whether readers of v, which is complete, see e's text.
+func showsSame(e *Edit, v *View) bool {
+	return !e.Delete && v.Live && !v.Conflict && bytes.Equal(e.Text, v.Text)
+}
+
+// unchanged plans no commit: readers of cur see the text already.
+func (s *Service) unchanged(cur *View) (*plan, error) {
 	latest := cur.Latest
 	if latest == nil {
 		var err error
