@@ -48,7 +48,9 @@ func (h *Hub) Accept(peer storage.NodeID, conn net.Conn) error {
 	l.publish = func(frame []byte) error { return h.local.Publish(to, frame) }
 	l.stop = func() { pipe.Close() }
 	go l.run()
-	fmt.Fprintf(pipe, "CONNECT {\"user\":%q,\"pass\":%q,\"verbose\":false,\"pedantic\":false,\"lang\":\"go\",\"protocol\":1}\r\n", token(peer), h.secret)
+	pass := h.pass(token(peer))
+	defer h.usePass(pass) // if the server never saw it
+	fmt.Fprintf(pipe, "CONNECT {\"user\":%q,\"pass\":%q,\"verbose\":false,\"pedantic\":false,\"lang\":\"go\",\"protocol\":1}\r\n", token(peer), pass)
 	io.Copy(pipe, in)
 	l.fail(io.EOF)
 	<-l.done

@@ -27,6 +27,8 @@ const (
 	handshakeTime = 60 * time.Second
 	// writeTime is how long a write may take before the link counts as dead.
 	writeTime = 5 * time.Minute
+	// maxSubs bounds the subscriptions of one connection; each needs one.
+	maxSubs   = 4
 	tokenSize = 13
 	localUser = "local"
 )
@@ -49,11 +51,11 @@ type Hub struct {
 	log     *slog.Logger
 	server  *server.Server
 	local   *nats.Conn
-	secret  string // by which the splice and the local connection prove themselves to the server
 
 	mu     sync.Mutex
 	links  map[storage.NodeID]*Link
 	tokens map[string]storage.NodeID // of accepted links
+	passes map[string]string         // password → user; each is good for one CONNECT
 	closed bool
 	wg     sync.WaitGroup
 }
@@ -64,14 +66,14 @@ func token(id storage.NodeID) string { return id.String()[:tokenSize] }
 // Open starts the embedded server.
 func Open(self storage.NodeID, handler Handler, log *slog.Logger) (*Hub, error) {
 	h := &Hub{
-		self: self, handler: handler, log: log, secret: rand.Text(),
-		links: make(map[storage.NodeID]*Link), tokens: make(map[string]storage.NodeID),
+		self: self, handler: handler, log: log,
+		links: make(map[storage.NodeID]*Link), tokens: make(map[string]storage.NodeID), passes: make(map[string]string),
 	}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "erwik", DontListen: true, NoSigs: true, NoLog: true, NoSystemAccount: true,
 		AuthTimeout: handshakeTime.Seconds(), WriteDeadline: writeTime,
 		PingInterval: time.Hour, MaxPingsOut: 5, DisableShortFirstPing: true,
-		MaxPending: 4 << 20, MaxPayload: MaxFrame, MaxControlLine: 1024,
+		MaxPending: 4 << 20, MaxPayload: MaxFrame, MaxControlLine: 1024, MaxSubs: maxSubs,
 		CustomClientAuthentication: admission{h},
 	})
 	if err != nil {
@@ -79,7 +81,7 @@ func Open(self storage.NodeID, handler Handler, log *slog.Logger) (*Hub, error) 
 	}
 	h.server = srv
 	srv.Start()
-	h.local, err = nats.Connect("", nats.InProcessServer(srv), nats.UserInfo(localUser, h.secret),
+	h.local, err = nats.Connect("", nats.InProcessServer(srv), nats.UserInfo(localUser, h.pass(localUser)),
 		nats.NoReconnect(), nats.Timeout(handshakeTime), nats.PingInterval(time.Hour))
 	if err == nil {
 		_, err = h.local.Subscribe("e.*", h.fromDialers)
@@ -107,23 +109,43 @@ func (h *Hub) fromDialers(m *nats.Msg) {
 	l.frame(m.Data)
 }
 
+// pass returns a password by which one CONNECT may name itself user.
+func (h *Hub) pass(user string) string {
+	pass := rand.Text()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.passes[pass] = user
+	return pass
+}
+
+// usePass takes a password back and returns whose it is.
+func (h *Hub) usePass(pass string) (user string, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	user, ok = h.passes[pass]
+	delete(h.passes, pass)
+	return user, ok
+}
+
 // admission authenticates NATS connections. They all come over pipes: the
-// local one and the spliced ones, which prove by the secret that they passed
-// the TLS handshake.
+// local one and the spliced ones, which prove by a password that they passed
+// the TLS handshake. The server keeps the fields of a CONNECT for a second one
+// that leaves them out, and a neighbor may send a second one: so a password is
+// good once.
 type admission struct{ h *Hub }
 
 func (a admission) Check(c server.ClientAuthentication) bool {
-	opts := c.GetOpts()
-	if opts.Password != a.h.secret {
+	user, ok := a.h.usePass(c.GetOpts().Password)
+	if !ok {
 		return false
 	}
-	if opts.Username == localUser {
+	if user == localUser {
 		c.RegisterUser(&server.User{Username: localUser})
 		return true
 	}
-	c.RegisterUser(&server.User{Username: opts.Username, Permissions: &server.Permissions{
-		Publish:   &server.SubjectPermission{Allow: []string{"e." + opts.Username}},
-		Subscribe: &server.SubjectPermission{Allow: []string{"t." + opts.Username}},
+	c.RegisterUser(&server.User{Username: user, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: []string{"e." + user}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"t." + user}},
 	}})
 	return true
 }
@@ -187,9 +209,11 @@ func (h *Hub) Drop(peer storage.NodeID, reason string) {
 	}
 }
 
-// Dial makes conn, whose far end has proven to be peer, a link.
+// Dial makes conn, whose far end has proven to be peer, a link. When ctx ends
+// before that is done, conn is closed.
 func (h *Hub) Dial(ctx context.Context, peer storage.NodeID, conn net.Conn) error {
 	l := newLink(h, peer, conn, false)
+	defer context.AfterFunc(ctx, l.conn.abort)()
 	start := time.Now()
 	down := make(chan struct{})
 	nc, err := nats.Connect("nats://"+peer.String()[:8], nats.SetCustomDialer(onlyDialer{l.conn}), nats.NoReconnect(),
