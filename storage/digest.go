@@ -48,7 +48,7 @@ type counters struct {
 	arrival uint64 // the last one given
 	pages   uint64 // pages with a head that is not a delete
 	files   uint64 // files likewise
-	commits uint64 // visible commits, admissions included
+	commits uint64 // visible commits, without admissions
 	digest  Digest
 }
 

@@ -46,8 +46,8 @@ func (d *diskGuard) memTableSize() uint64 {
 	return 16 << 20
 }
 
-// take asks for room for n bytes; it looks at the disk at most once a second
-// or once a MiB.
+// take asks for room for n bytes; it looks at the disk once a second or once a
+// MiB, and before n bytes that are more than that.
 func (d *diskGuard) take(now time.Time, n int) error {
 	if d.total == 0 {
 		return nil // the file system does not say
@@ -55,15 +55,16 @@ func (d *diskGuard) take(now time.Time, n int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.mu.since += uint64(n)
-	age := now.Sub(d.mu.checked)
+	age, fits := now.Sub(d.mu.checked), true
 	if age < 0 || age >= diskCheckEvery || d.mu.since >= diskCheckBytes {
 		u, err := d.fs.GetDiskUsage(d.dir)
 		if err == nil {
 			d.mu.full = u.AvailBytes < d.reserve()
+			fits = u.AvailBytes >= d.reserve()+uint64(n)
 		}
 		d.mu.checked, d.mu.since = now, 0
 	}
-	if d.mu.full {
+	if d.mu.full || !fits {
 		return ErrDiskFull
 	}
 	return nil

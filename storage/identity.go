@@ -117,9 +117,12 @@ func syncDir(fs vfs.FS, dir string) error {
 
 // loadKey reads the node's key, or makes one for a new directory: header,
 // seed in hex, and the first 8 bytes of the seed's SHA-256, a line each.
-func loadKey(fs vfs.FS, dir string, random io.Reader) (ed25519.PrivateKey, error) {
+func loadKey(fs vfs.FS, dir string, fresh bool, random io.Reader) (ed25519.PrivateKey, error) {
 	path := filepath.Join(dir, keyName)
 	b, err := readSmall(fs, path)
+	if errors.Is(err, os.ErrNotExist) && !fresh {
+		return nil, fmt.Errorf("%w: %s is missing. Restore it, or start with a new data directory", ErrCorrupt, path)
+	}
 	if errors.Is(err, os.ErrNotExist) {
 		if random == nil {
 			random = rand.Reader
@@ -157,7 +160,7 @@ func ReadNodeID(dir string) (id NodeID, err error) {
 	if _, err := vfs.Default.Stat(filepath.Join(dir, keyName)); err != nil {
 		return id, fmt.Errorf("no node in data directory %s: %w", dir, err)
 	}
-	key, err := loadKey(vfs.Default, dir, nil)
+	key, err := loadKey(vfs.Default, dir, false, nil)
 	if err != nil {
 		return id, err
 	}

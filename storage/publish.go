@@ -47,8 +47,12 @@ func (p *publisher) init(s *Store) {
 	}
 }
 
-// enqueue is called under Store.mu, so the queue is in the order of arrival.
+// enqueue is called under Store.mu, so the queue is in the order of arrival. A
+// batch that makes nothing visible is nobody's news.
 func (p *publisher) enqueue(commits []Committed, c counters) {
+	if len(commits) == 0 {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.queue = append(p.queue, pending{commits, c})

@@ -13,7 +13,10 @@ type staging struct {
 
 func (st *staging) init() { st.logs = make(map[LogID][]Record) }
 
-func stagedSize(r Record) int { return len(r.Content) + 1024 }
+// stagedSize is what a record takes in memory, as estimated.
+func stagedSize(r Record) int {
+	return len(r.Content) + len(r.Message) + len(r.Path) + len(Hash{})*len(r.Parents) + 1024
+}
 
 // next returns the sequence and the predecessor that the log's next commit
 // must have, staged ones counted.

@@ -76,6 +76,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Logger}
 	s.cache.init()
+	s.gate.init()
 	if err := s.open(); err != nil {
 		return nil, fmt.Errorf("open data directory %s: %w", cfg.Dir, err)
 	}
@@ -91,7 +92,7 @@ func (s *Store) open() (err error) {
 	if err != nil {
 		return err
 	}
-	if s.key, err = loadKey(s.fs, dir, s.cfg.Random); err != nil {
+	if s.key, err = loadKey(s.fs, dir, fresh, s.cfg.Random); err != nil {
 		return err
 	}
 	copy(s.self[:], s.key.Public().(ed25519.PublicKey))
@@ -207,10 +208,10 @@ func (s *Store) openMark() error {
 func (s *Store) Close() error {
 	s.gate.mu.Lock()
 	defer s.gate.mu.Unlock()
-	if s.gate.closed {
+	if s.gate.calls.Load() >= gateClosed {
 		return nil
 	}
-	s.gate.closed = true
+	s.gate.shut()
 	s.pub.drain()
 	return errors.Join(s.db.Close(), s.mark.file.Close())
 }

@@ -135,6 +135,14 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 // add puts a commit whose log position has been checked into the batch.
 func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
 	broken := checkContent(c, content, parents)
+	moves := broken == nil && c.Kind != KindAdmit // nobody merges admissions, so they are no heads
+	var old []Head
+	if moves { // all that is read is read before anything changes
+		var err error
+		if old, err = t.headsOf(c.Path); err != nil {
+			return err
+		}
+	}
 	t.counters.arrival++
 	arrival := t.counters.arrival
 	where := place{arrival: arrival, inert: broken != nil, path: c.Path}
@@ -166,31 +174,23 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
 	}
 	done := Committed{Commit: c, Content: content, Arrival: arrival, Own: own, Inert: broken != nil}
 	if broken == nil {
-		if done.Heads, err = t.moveHeads(c, arrival); err != nil {
-			return err
-		}
-		if c.Kind == KindAdmit {
+		if moves {
+			if done.Heads, err = t.moveHeads(c, arrival, old); err != nil {
+				return err
+			}
+			t.counters.commits++
+		} else {
 			node, _ := admittedNode(c, content)
 			t.admitted = append(t.admitted, admission{c.Log.Node, node})
 			err = set(signerKey(key[:0], c.Log.Node, node), c.Hash[:])
-		} else {
-			t.counters.commits++
 		}
 	}
 	t.out = append(t.out, done)
 	return err
 }
 
-// moveHeads replaces the parents of c among the heads of its path by c. Heads
-// of admissions are not kept: nobody merges them.
-func (t *tx) moveHeads(c *Commit, arrival uint64) ([]Head, error) {
-	if c.Kind == KindAdmit {
-		return nil, nil
-	}
-	old, err := t.headsOf(c.Path)
-	if err != nil {
-		return nil, err
-	}
+// moveHeads replaces the parents of c among the old heads of its path by c.
+func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head) ([]Head, error) {
 	now := make([]Head, 0, len(old)+1)
 	for _, h := range old {
 		if _, isParent := slices.BinarySearchFunc(c.Parents, h.Hash, Hash.Compare); !isParent {
@@ -202,6 +202,7 @@ func (t *tx) moveHeads(c *Commit, arrival uint64) ([]Head, error) {
 	t.counters.replaceHeads(c.Path, old, now)
 	t.heads[c.Path] = now
 	var key, value [256]byte
+	var err error
 	if (len(old) > 1) != (len(now) > 1) {
 		forked := pathKey(key[:0], keyForked, c.Path)
 		if len(now) > 1 {
