@@ -6,19 +6,17 @@ import "sync"
 // can be read from the database at any time.
 type caches struct {
 	mu      sync.Mutex
-	heads   *lru[string, []Head]
+	heads   *headCache
 	content *lru[Hash, []byte]
 	located *lru[Hash, Span]
 	version uint64 // counts applied batches: a slow reader must not put back old heads
 }
 
 func (c *caches) init() {
-	c.heads = newLRU[string, []Head](headsCacheCost)
+	c.heads = newHeadCache(headsCacheSize)
 	c.content = newLRU[Hash, []byte](contentCacheCost)
 	c.located = newLRU[Hash, Span](locatedCacheCount)
 }
-
-func headsCost(path string, heads []Head) int { return 160 + len(path) + 64*len(heads) }
 
 func (c *caches) getHeads(path string) (heads []Head, version uint64, found bool) {
 	c.mu.Lock()
@@ -32,7 +30,7 @@ func (c *caches) fillHeads(path string, heads []Head, version uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.version == version {
-		c.heads.put(path, heads, headsCost(path, heads))
+		c.heads.put(path, heads)
 	}
 }
 
@@ -57,6 +55,6 @@ func (c *caches) applied(heads map[string][]Head) {
 	defer c.mu.Unlock()
 	c.version++
 	for path, h := range heads {
-		c.heads.put(path, h, headsCost(path, h))
+		c.heads.put(path, h)
 	}
 }

@@ -133,6 +133,19 @@ type Head struct {
 	Sum        [8]byte // of the content: the beginning of ContentSum
 }
 
+// kind reads a kind; the common one takes no memory of its own.
+func (r *reader) kind() Kind {
+	n := r.uvarint()
+	if n > MaxKind {
+		r.fail("length over the maximum")
+		return ""
+	}
+	if b := r.take(int(n)); string(b) != string(KindPage) {
+		return Kind(b)
+	}
+	return KindPage
+}
+
 func encodeHeads(dst []byte, heads []Head) []byte {
 	for _, h := range heads {
 		dst = append(dst, h.Hash[:]...)
@@ -150,7 +163,7 @@ func parseHeads(b []byte) ([]Head, error) {
 	for len(r.rest) > 0 {
 		var h Head
 		r.hash(&h.Hash)
-		h.Kind, h.Generation, h.Arrival = Kind(r.text(MaxKind)), r.uvarint(), r.uvarint()
+		h.Kind, h.Generation, h.Arrival = r.kind(), r.uvarint(), r.uvarint()
 		copy(h.Sum[:], r.take(len(h.Sum)))
 		heads = append(heads, h)
 	}

@@ -32,9 +32,11 @@ const (
 	// pull brings it again.
 	maxStaged      = 8192
 	maxStagedBytes = 32 << 20
-	// headsCacheCost and contentCacheCost bound the caches, in bytes as
-	// estimated; the least recently used entry goes first.
-	headsCacheCost   = 8 << 20
+	// headsCacheSize is the ring in which heads are remembered, some 150,000
+	// paths; the oldest entry goes first. contentCacheCost bounds the texts
+	// that are remembered, in bytes as estimated; the least recently used
+	// goes first.
+	headsCacheSize   = 12 << 20
 	contentCacheCost = 16 << 20
 	// locatedCacheCount bounds how many commits' places are remembered.
 	locatedCacheCount = 16384
