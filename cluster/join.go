@@ -24,6 +24,7 @@ import (
 const (
 	joinVersion  = 1
 	maxJoin      = 1 << 20
+	maxJoins     = 64 // under way at once; one more is closed
 	joinTime     = 2 * time.Minute
 	joinRetryMin = 200 * time.Millisecond
 	joinRetryMax = 30 * time.Second
@@ -33,10 +34,10 @@ const (
 )
 
 type joinMessage struct {
-	Version int      `json:"version"`
-	Proof   string   `json:"proof,omitempty"`
-	Pool    [][]byte `json:"pool,omitempty"`
-	Error   string   `json:"error,omitempty"`
+	Version int             `json:"version"`
+	Proof   string          `json:"proof,omitempty"`
+	Pool    json.RawMessage `json:"pool,omitempty"` // records, read only once the proof is good
+	Error   string          `json:"error,omitempty"`
 }
 
 func joinProof(secret, role string, exporter []byte) []byte {
@@ -85,11 +86,12 @@ func readJoin(conn net.Conn) (m joinMessage, err error) {
 
 // records decodes and verifies the pool of the far end, whose own comes first.
 func (m joinMessage) records(from storage.NodeID) ([]*events.Record, error) {
-	if len(m.Pool) == 0 || len(m.Pool) > events.MaxPool {
-		return nil, fmt.Errorf("a pool of %d nodes", len(m.Pool))
+	var pool [][]byte
+	if err := json.Unmarshal(m.Pool, &pool); err != nil || len(pool) == 0 || len(pool) > events.MaxPool {
+		return nil, errors.Join(fmt.Errorf("a pool of %d nodes", len(pool)), err)
 	}
 	var all []*events.Record
-	for _, b := range m.Pool {
+	for _, b := range pool {
 		r := wire.NewReader(b)
 		record := events.ReadRecord(&r)
 		if err := r.Done(); err != nil {
@@ -107,7 +109,8 @@ func (m joinMessage) records(from storage.NodeID) ([]*events.Record, error) {
 }
 
 // pool encodes this node's pool, its own record first.
-func (n *Node) pool() (encoded [][]byte) {
+func (n *Node) pool() json.RawMessage {
+	var encoded [][]byte
 	n.do(func(c *mesh.Core, _ mesh.Time) {
 		if own := c.Record(n.self); own != nil {
 			encoded = append(encoded, own.Append(nil))
@@ -118,12 +121,20 @@ func (n *Node) pool() (encoded [][]byte) {
 			}
 		}
 	})
-	return encoded
+	text, _ := json.Marshal(encoded) // of bytes alone, which can't fail
+	return text
 }
 
 // serveJoin answers a node that wants to join.
 func (n *Node) serveJoin(conn *tls.Conn, from storage.NodeID) error {
 	defer conn.Close()
+	select {
+	case n.joins <- struct{}{}:
+		defer func() { <-n.joins }()
+	default:
+		n.count("join_flood")
+		return errors.New("cluster: too many joins at once")
+	}
 	conn.SetDeadline(time.Now().Add(joinTime))
 	asked, err := readJoin(conn)
 	if err != nil {

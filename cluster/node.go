@@ -52,7 +52,9 @@ type Node struct {
 
 	ctx    context.Context // of the node's life
 	cancel context.CancelCauseFunc
+	life   sync.RWMutex // cancel is called under it, so that spawn is before or after
 	wg     sync.WaitGroup
+	joins  chan struct{} // places of joins under way
 
 	inbox   inbox
 	unwatch func()
@@ -76,6 +78,7 @@ var ErrClosed = errors.New("cluster: closed")
 func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, self: cfg.Store.Node(), key: cfg.Store.Key(), start: time.Now(), admitted: make(map[storage.NodeID]bool),
+		joins: make(chan struct{}, maxJoins),
 	}
 	if cfg.Tell == nil {
 		n.cfg.Tell, n.cfg.Watched = func(*Item) {}, func() bool { return false }
@@ -286,6 +289,8 @@ func (n *Node) rangeOf(spans []storage.Span, fn func(storage.Record) bool) error
 
 // spawn runs fn in a goroutine that Close waits for.
 func (n *Node) spawn(fn func()) {
+	n.life.RLock()
+	defer n.life.RUnlock()
 	if n.ctx.Err() == nil {
 		n.wg.Go(fn)
 	}
@@ -295,7 +300,9 @@ func (n *Node) spawn(fn func()) {
 // ended when it returns.
 func (n *Node) Close() {
 	n.unwatch()
+	n.life.Lock()
 	n.cancel(ErrClosed)
+	n.life.Unlock()
 	n.inbox.close()
 	n.conns.closeAll()
 	n.hub.Close()

@@ -23,9 +23,10 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, requestNoDeltas)
 	}
 	took := time.Since(start)
+	cancelled := ctx.Err() != nil // or the node closes
 	n.endPull(p.ID)
-	if ctx.Err() != nil {
-		return // cancelled, or the node closes
+	if cancelled {
+		return
 	}
 	if err != nil {
 		n.log.Debug("pull", "from", p.From.Short(), "err", err)
@@ -57,6 +58,7 @@ func (n *Node) pullSpans(ctx context.Context, peer storage.NodeID, id uint64, sp
 		f, err := a.next(ctx, conn)
 		if err != nil {
 			if ctx.Err() != nil {
+				conn.forget(request, a)
 				conn.send(frameCancel, request, nil)
 			}
 			return total, err
@@ -69,6 +71,7 @@ func (n *Node) pullSpans(ctx context.Context, peer storage.NodeID, id uint64, sp
 			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, id, len(f.body)) })
 		}
 		if err := n.take(ctx, peer, f.body, recent); err != nil {
+			conn.forget(request, a) // first: it must not wait for what nobody takes
 			conn.send(frameCancel, request, nil)
 			return total, err
 		}
@@ -106,6 +109,13 @@ func endError(body []byte) error {
 	return fmt.Errorf("cluster: the neighbor can't serve the pull: %.200q", body[1:])
 }
 
+// takeBytes and takeRecords bound what is given to the store at once: the
+// deltas of one frame may stand for texts of any size together.
+const (
+	takeBytes   = 8 << 20
+	takeRecords = 1024
+)
+
 // take unpacks one data frame and gives its records to the store.
 func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recent *contents) error {
 	chunk, err := n.packer.unpack(body)
@@ -121,35 +131,46 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 		return content, err == nil
 	}
 	var records []storage.Record
+	var refused error
+	size, used := 0, 0
+	store := func() error {
+		got, err := n.cfg.Store.Receive(ctx, records)
+		if err != nil {
+			return fmt.Errorf("store what was pulled: %w", err)
+		}
+		for reason, times := range got.Refused {
+			n.countN("commit_"+reason, times)
+		}
+		if got.First != nil {
+			n.log.Warn("a pulled commit was refused", "from", peer.String(), "err", got.First)
+			refused = got.First
+		}
+		if len(got.Missing) > 0 {
+			n.want(peer, got.Missing)
+		}
+		used += got.Accepted + got.Staged + got.Known
+		records, size = nil, 0
+		return nil
+	}
 	err = parseRecords(chunk, base, func(r storage.Record) error {
 		recent.add(r)
 		records = append(records, r)
-		return nil
+		if size += len(r.Content); size < takeBytes && len(records) < takeRecords {
+			return nil
+		}
+		return store()
 	})
-	if err != nil && !errors.Is(err, errNoBase) {
+	if errors.Is(err, errChunk) {
 		n.count("pull_chunk")
 		return err
 	}
-	got, receiveErr := n.cfg.Store.Receive(ctx, records)
-	if receiveErr != nil {
-		return fmt.Errorf("store what was pulled: %w", receiveErr)
+	if err == nil || errors.Is(err, errNoBase) {
+		err = errors.Join(err, store())
 	}
-	for reason, times := range got.Refused {
-		n.countN("commit_"+reason, times)
+	if err == nil && refused != nil && used == 0 {
+		err = fmt.Errorf("nothing of what was pulled is valid: %w", refused)
 	}
-	if got.First != nil {
-		n.log.Warn("a pulled commit was refused", "from", peer.String(), "err", got.First)
-	}
-	if len(got.Missing) > 0 {
-		n.want(peer, got.Missing)
-	}
-	if err != nil {
-		return err
-	}
-	if got.First != nil && got.Accepted+got.Staged+got.Known == 0 {
-		return fmt.Errorf("nothing of what was pulled is valid: %w", got.First)
-	}
-	return nil
+	return err
 }
 
 // want pulls, from peer, the commits that staged ones wait for.

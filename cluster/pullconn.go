@@ -48,7 +48,22 @@ type pullConn struct {
 	err    error
 	next   uint64
 	asked  map[uint64]*asked
-	served map[uint64]chan struct{} // closed by a cancel
+	served map[uint64]*serving
+}
+
+// serving is one request of the far end. It keeps its place, cancelled or not,
+// until its answer has ended.
+type serving struct {
+	stop    chan struct{} // closed by a cancel
+	stopped bool
+}
+
+// cancel stops the answer; it is called under pullConn.mu.
+func (s *serving) cancel() {
+	if !s.stopped {
+		s.stopped = true
+		close(s.stop)
+	}
 }
 
 // asked is one request of this end.
@@ -65,7 +80,7 @@ type pullFrame struct {
 func newPullConn(n *Node, peer storage.NodeID, conn *tls.Conn) *pullConn {
 	return &pullConn{
 		node: n, peer: peer, conn: conn, in: bufio.NewReaderSize(conn, 16<<10), done: make(chan struct{}),
-		asked: make(map[uint64]*asked), served: make(map[uint64]chan struct{}),
+		asked: make(map[uint64]*asked), served: make(map[uint64]*serving),
 	}
 }
 
@@ -138,8 +153,8 @@ func (p *pullConn) run() {
 	p.close(err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, stop := range p.served {
-		close(stop)
+	for _, s := range p.served {
+		s.cancel()
 	}
 	p.served = nil
 }
@@ -177,9 +192,8 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		return p.serve(f, id)
 	case frameCancel:
 		p.mu.Lock()
-		if stop, running := p.served[id]; running {
-			delete(p.served, id)
-			close(stop)
+		if s := p.served[id]; s != nil {
+			s.cancel()
 		}
 		p.mu.Unlock()
 	default:

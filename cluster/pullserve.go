@@ -20,12 +20,12 @@ const (
 
 // serve answers a request in a goroutine of its own.
 func (p *pullConn) serve(f pullFrame, id uint64) error {
-	stop := make(chan struct{})
+	s := &serving{stop: make(chan struct{})}
 	p.mu.Lock()
 	_, twice := p.served[id]
 	room := len(p.served) < maxServed
 	if room && !twice {
-		p.served[id] = stop
+		p.served[id] = s
 	}
 	p.mu.Unlock()
 	if twice {
@@ -40,16 +40,14 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 		if f.kind == frameLocate {
 			end, err = p.locate(f.body)
 		} else {
-			err = p.answer(f.body, id, stop)
+			err = p.answer(f.body, id, s.stop)
 		}
 		if err != nil {
 			end = fmt.Appendf([]byte{endFailed}, "%.200s", err)
 		}
 		p.send(frameEnd, id, end)
 		p.mu.Lock()
-		if p.served[id] == stop {
-			delete(p.served, id)
-		}
+		delete(p.served, id)
 		p.mu.Unlock()
 	})
 	return nil

@@ -116,11 +116,7 @@ func (n *Node) cancelPull(id uint64) {
 	}
 }
 
-func (n *Node) endPull(id uint64) {
-	n.state.mu.Lock()
-	defer n.state.mu.Unlock()
-	delete(n.state.cancels, id)
-}
+func (n *Node) endPull(id uint64) { n.cancelPull(id) }
 
 func sortHeads(heads []mesh.Head) {
 	slices.SortFunc(heads, func(a, b mesh.Head) int { return storage.LogID.Compare(a.Log, b.Log) })
