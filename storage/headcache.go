@@ -15,7 +15,7 @@ import (
 type headCache struct {
 	seed  maphash.Seed
 	index map[uint64]uint32 // hash of a path → where its entry begins
-	ring  []byte // grows to most before anything is forgotten
+	ring  []byte            // grows to most before anything is forgotten
 	most  int
 	oldest,
 	next int // entries lie from oldest to next, around the end
