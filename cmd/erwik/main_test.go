@@ -73,3 +73,24 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("node %s is not ready", args[0])
 	}
 }
+
+// TestOperatorKeyStaysOnThisMachine: the key of the default data directory is
+// not sent to a node elsewhere.
+func TestOperatorKeyStaysOnThisMachine(t *testing.T) {
+	home := t.TempDir()
+	getenv := func(name string) string { return map[string]string{"HOME": home}[name] }
+	dir := defaultData(getenv)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := operatorKey(dir); err != nil {
+		t.Fatal(err)
+	}
+	for node, want := range map[string]string{"http://wiki.invalid:8000": "not on this machine", "http://127.0.0.1:1": "no answer"} {
+		var out, errs strings.Builder
+		args := []string{"network", "forget", "e9", "--node", node}
+		if status := run(t.Context(), args, getenv, strings.NewReader(""), &out, &errs); status != exitFailed || !strings.Contains(errs.String(), want) {
+			t.Errorf("%s: status %d, %s", node, status, errs.String())
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -186,7 +187,7 @@ func (a *app) networkForget() *cobra.Command {
 		Use: "forget NODE", Short: "Remove a node that will not come back from the pool", Args: cobra.ExactArgs(1),
 		Long: "Remove a node from the pool, by name or id, on all nodes. Its pages stay. Needs the data directory, for the operator's key.",
 		RunE: func(c *cobra.Command, args []string) error {
-			key, err := a.findKey(data)
+			key, err := a.findKey(c, data)
 			if err != nil {
 				return err
 			}
@@ -228,16 +229,30 @@ func (a *app) dataFlag(c *cobra.Command, data *string) {
 	c.Flags().StringVar(data, "data", def, "data directory of the node, for the operator's key (ERWIK_DATA)")
 }
 
-// findKey reads the operator's key of a node on this machine.
-func (a *app) findKey(data string) (string, error) {
+// findKey reads the operator's key of a node on this machine. The key of the
+// default data directory is shown to nobody on another machine.
+func (a *app) findKey(c *cobra.Command, data string) (string, error) {
 	if key := a.getenv("ERWIK_OPERATOR_KEY"); key != "" {
 		return key, nil
 	}
 	key, err := readOperatorKey(data)
+	if !c.Flags().Changed("data") && a.getenv("ERWIK_DATA") == "" && !a.nodeIsHere() {
+		err = fmt.Errorf("%s is not on this machine, and no --data says whose key it may see", a.node)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%w\n  Only the operator may do this: run it where the node's disk is, with --data DIR", err)
 	}
 	return key, nil
+}
+
+// nodeIsHere reports whether the node is reached over loopback.
+func (a *app) nodeIsHere() bool {
+	u, err := url.Parse(a.node)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (a *app) tokenCommand() *cobra.Command {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 )
@@ -78,6 +79,9 @@ func (e *editFlags) add(a *app, c *cobra.Command) *cobra.Command {
 	return c
 }
 
+// errNotUTF8 refuses a text before JSON would put U+FFFD into it.
+var errNotUTF8 = errors.New("the text is not valid UTF-8; save it as UTF-8 first")
+
 type saved struct {
 	Path   string   `json:"path"`
 	Commit string   `json:"commit"`
@@ -121,6 +125,9 @@ func (a *app) pagePut() *cobra.Command {
 			text, err := readInput(a, args[1:])
 			if err != nil {
 				return fmt.Errorf("read the text: %w", err)
+			}
+			if !utf8.Valid(text) {
+				return errNotUTF8
 			}
 			r := request{method: http.MethodPut, path: "pages/" + pagePath(args[0]), body: map[string]any{
 				"text": string(text), "summary": e.summary, "author": e.author, "base": e.base,

@@ -241,7 +241,11 @@ func operatorKey(dir string) (string, error) {
 		return "", fmt.Errorf("make the operator's key: %w", err)
 	}
 	key = hex.EncodeToString(raw)
-	if err := os.WriteFile(filepath.Join(dir, operatorKeyName), []byte(key+"\n"), 0o600); err != nil {
+	path := filepath.Join(dir, operatorKeyName)
+	if err := os.WriteFile(path+".new", []byte(key+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("make the operator's key: %w", err)
+	}
+	if err := os.Rename(path+".new", path); err != nil { // whole or not there
 		return "", fmt.Errorf("make the operator's key: %w", err)
 	}
 	return key, nil

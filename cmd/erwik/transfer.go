@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
@@ -50,7 +52,7 @@ stream; without it, page by page, as any editor could.`,
 			if other > 0 {
 				fmt.Fprintf(a.stderr, "%d files are no pages (.md) and are left out\n", other)
 			}
-			key, keyErr := a.findKey(data)
+			key, keyErr := a.findKey(c, data)
 			var done tally
 			if keyErr == nil {
 				done, err = a.importStream(c.Context(), args[0], files, key, &e)
@@ -149,6 +151,7 @@ func (a *app) importStream(ctx context.Context, folder string, files []source, k
 	reader, writer := io.Pipe()
 	defer reader.Close()
 	sent := make(chan error, 1)
+	var refused []string // told of once the sender has ended
 	go func() {
 		w := bufio.NewWriterSize(writer, 256<<10)
 		encoder := json.NewEncoder(w)
@@ -158,6 +161,10 @@ func (a *app) importStream(ctx context.Context, folder string, files []source, k
 			var text []byte
 			if text, err = root.ReadFile(f.file); err != nil {
 				break
+			}
+			if !utf8.Valid(text) {
+				refused = append(refused, f.file)
+				continue
 			}
 			line := map[string]any{"path": f.name, "text": string(text), "author": e.author, "summary": e.summary, "time": start.UTC().Truncate(time.Second)}
 			if err = encoder.Encode(line); err != nil {
@@ -181,6 +188,10 @@ func (a *app) importStream(ctx context.Context, folder string, files []source, k
 	reader.Close()
 	if sendErr := <-sent; err == nil && sendErr != nil {
 		err = fmt.Errorf("read %s: %w", folder, sendErr)
+	}
+	for _, file := range refused {
+		t.Failed++
+		fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file, errNotUTF8)
 	}
 	t.Seconds = time.Since(start).Seconds()
 	return t, err
@@ -229,6 +240,11 @@ func (a *app) importEach(ctx context.Context, folder string, files []source, e *
 		text, err := root.ReadFile(f.file)
 		if err != nil {
 			return t, fmt.Errorf("read %s: %w", f.file, err)
+		}
+		if !utf8.Valid(text) {
+			t.Failed++
+			fmt.Fprintf(a.stderr, "erwik: %s: %v\n", f.file, errNotUTF8)
+			continue
 		}
 		before, err := a.pageText(ctx, string(f.name))
 		if err != nil {
@@ -306,6 +322,7 @@ func (a *app) exportPages(ctx context.Context, root *os.Root) (n int, err error)
 	}
 	bar := a.progress(status.Pages, "exporting")
 	defer bar.Finish()
+	clashes := 0
 	query := url.Values{"limit": {"1000"}}
 	for {
 		var list struct {
@@ -325,21 +342,34 @@ func (a *app) exportPages(ctx context.Context, root *os.Root) (n int, err error)
 			if text == nil {
 				continue // deleted meanwhile
 			}
-			file := p.Path.File()
-			if dir := filepath.Dir(file); dir != "." {
-				if err := root.MkdirAll(dir, 0o755); err != nil {
-					return n, fmt.Errorf("export %q: %w", p.Path, err)
-				}
+			err = writePage(root, p.Path.File(), *text)
+			if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) {
+				clashes++ // page a is the file a.md, page a.md/b needs a folder of that name
+				fmt.Fprintf(a.stderr, "erwik: export %q: %v\n", p.Path, err)
+				continue
 			}
-			if err := root.WriteFile(file, []byte(*text), 0o644); err != nil {
+			if err != nil {
 				return n, fmt.Errorf("export %q: %w", p.Path, err)
 			}
 			n++
 			bar.Add(1)
 		}
 		if list.Next == nil {
-			return n, nil
+			break
 		}
 		query.Set("cursor", *list.Next)
 	}
+	if clashes > 0 {
+		return n, fmt.Errorf("%d of %d pages could not be written: a file and a folder would have one name. Rename them, and export again", clashes, n+clashes)
+	}
+	return n, nil
+}
+
+func writePage(root *os.Root, file, text string) error {
+	if dir := filepath.Dir(file); dir != "." {
+		if err := root.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	}
+	return root.WriteFile(file, []byte(text), 0o644)
 }
