@@ -3,7 +3,9 @@ package cluster
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/erwik/erwik/storage"
 )
@@ -109,4 +111,21 @@ func TestJoinsUnderWayAreBounded(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestTokensMadeAtOnceAreAllKept: no token that was printed is lost.
+func TestTokensMadeAtOnceAreAllKept(t *testing.T) {
+	dir, now := t.TempDir(), time.Now()
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if _, err := IssueToken(dir, storage.NodeID{1}, time.Hour, now); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if all, err := readTokens(dir); err != nil || len(all) != 20 {
+		t.Errorf("%d tokens, %v", len(all), err)
+	}
 }

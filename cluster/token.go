@@ -59,6 +59,14 @@ type issued struct {
 // IssueToken makes a token for the node whose key is in dir and notes it
 // there, where the running node finds it.
 func IssueToken(dir string, node storage.NodeID, ttl time.Duration, now time.Time) (Token, error) {
+	lock, err := os.OpenFile(filepath.Join(dir, tokensName+".lock"), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return Token{}, fmt.Errorf("write tokens: %w", err)
+	}
+	defer lock.Close()
+	if err := lockFile(lock); err != nil {
+		return Token{}, fmt.Errorf("write tokens: lock: %w", err)
+	}
 	all, err := readTokens(dir)
 	if err != nil {
 		return Token{}, err
