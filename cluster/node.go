@@ -234,7 +234,9 @@ func (n *Node) act() {
 		n.spawn(func() { n.hub.Drop(c.Peer, c.Reason) })
 	}
 	for i := range o.Events {
-		n.cfg.Tell(newItem(o.Events[i]))
+		if e := o.Events[i]; e.Type != events.TypeCommit || e.Commit.Page != "" { // an admission is no page's
+			n.cfg.Tell(newItem(e))
+		}
 	}
 	for _, a := range o.Alarms {
 		n.alarm(a)
