@@ -148,3 +148,28 @@ func TestRefusedMemberLeavesNoTrace(t *testing.T) {
 		t.Errorf("the good one has sequence %d, the last arrival is %d", got.Sequence, s.Stats().Arrival)
 	}
 }
+
+// TestInertCommitsTakeNoPlaceInLists: a list that was asked for one revision
+// does not end because the newest commit is shown to nobody.
+func TestInertCommitsTakeNoPlaceInLists(t *testing.T) {
+	a, b := openTest(t, vfs.NewMem(), "a"), openTest(t, vfs.NewMem(), "b")
+	if err := b.Admit(t.Context(), a.Node(), "a"); err != nil {
+		t.Fatal(err)
+	}
+	first := mustSave(t, a, page("A.md", "one"))[0]
+	mustSave(t, a, page("A.md", "two", first.Hash))
+	all := records(t, a, nil)
+	odd := *all[1].Commit
+	odd.Kind = "odd"
+	odd.finish(all[1].Content)
+	odd.sign(a.Key())
+	if got := mustReceive(t, b, []Record{all[0], {&odd, all[1].Content}}); got.Accepted != 2 {
+		t.Fatalf("received: %+v", got)
+	}
+	if got, err := b.History("A.md", 0, 1); err != nil || len(got) != 1 || got[0].Hash != first.Hash {
+		t.Errorf("history: %+v, %v", got, err)
+	}
+	if got, err := b.Recent(0, 1); err != nil || len(got) != 1 || got[0].Hash != first.Hash {
+		t.Errorf("recent: %+v, %v", got, err)
+	}
+}

@@ -186,36 +186,40 @@ func (s *Store) History(path string, before uint64, limit int) ([]Revision, erro
 		var c *Commit
 		if c, err = ParseEntry(it.Value()); err == nil {
 			key := it.Key()
-			all = append(all, Revision{c, binary.BigEndian.Uint64(key[len(key)-8:])})
+			all, err = s.appendShown(all, Revision{c, binary.BigEndian.Uint64(key[len(key)-8:])})
 		}
 	}
 	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {
 		return nil, fmt.Errorf("read history of %.100q: %w", path, err)
 	}
-	return s.nameRevisions(all)
+	return all, nil
 }
 
-// nameRevisions fills in the hashes, and leaves out what is inert.
-func (s *Store) nameRevisions(all []Revision) ([]Revision, error) {
-	shown := all[:0]
-	for _, r := range all {
-		s.mu.Lock()
-		l := s.mu.logs[r.Log]
-		s.mu.Unlock()
-		at, err := s.readSlot(l.number, r.Sequence)
-		if err != nil {
-			return nil, fmt.Errorf("read log %s, sequence %d: %w", r.Log, r.Sequence, err)
-		}
-		p, err := s.readPlace(at.hash)
-		if err != nil {
-			return nil, fmt.Errorf("read commit %s: %w", at.hash, err)
-		}
-		r.Hash = at.hash
-		if !p.inert {
-			shown = append(shown, r)
-		}
+// nameRevision fills in the hash, and reports whether the commit is shown: what
+// is inert is not.
+func (s *Store) nameRevision(r *Revision) (shown bool, err error) {
+	s.mu.Lock()
+	l := s.mu.logs[r.Log]
+	s.mu.Unlock()
+	at, err := s.readSlot(l.number, r.Sequence)
+	if err != nil {
+		return false, fmt.Errorf("read log %s, sequence %d: %w", r.Log, r.Sequence, err)
 	}
-	return shown, nil
+	p, err := s.readPlace(at.hash)
+	if err != nil {
+		return false, fmt.Errorf("read commit %s: %w", at.hash, err)
+	}
+	r.Hash = at.hash
+	return !p.inert, nil
+}
+
+// appendShown appends r unless it is inert.
+func (s *Store) appendShown(all []Revision, r Revision) ([]Revision, error) {
+	shown, err := s.nameRevision(&r)
+	if shown {
+		all = append(all, r)
+	}
+	return all, err
 }
 
 // Recent returns commits of pages and files in the order of their arrival
@@ -242,13 +246,13 @@ func (s *Store) Recent(before uint64, limit int) ([]Revision, error) {
 		}
 		var c *Commit
 		if c, err = s.readEntry(p); err == nil {
-			all = append(all, Revision{c, p.arrival})
+			all, err = s.appendShown(all, Revision{c, p.arrival})
 		}
 	}
 	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {
 		return nil, fmt.Errorf("read recent changes: %w", err)
 	}
-	return s.nameRevisions(all)
+	return all, nil
 }
 
 // Paths returns paths that ever had a commit, with their heads, that begin
