@@ -30,8 +30,9 @@ test: test-deps lint build ## run every test, verbosely; nothing is skipped
 race: ## run the unit tests under the race detector
 	$(GO) test -race -count=1 ./storage/... ./events/... ./wiki/... ./cluster/... ./cmd/...
 
-sim: ## simulate the mesh: make sim SEEDS=10000
-	ERWIK_SEEDS=$(or $(SEEDS),1000) $(GO) test -v -count=1 -timeout 12h -run 'Sim|Seeds' ./cluster/... ./storage
+sim: ## simulate the mesh and crash the store: make sim SEEDS=10000
+	$(GO) test -v -count=1 -timeout 24h -run 'TestSeeds' ./cluster/mesh -seeds $(or $(SEEDS),1000)
+	ERWIK_SEEDS=$(or $(SEEDS),1000) $(GO) test -v -count=1 -timeout 24h -run 'TestCrashSeeds' ./storage
 
 bench: build ## run the benchmarks beside their limits
 	$(GO) run ./integration/bench -erwik bin/erwik
@@ -40,7 +41,7 @@ fuzz: ## run each fuzz target for 20 s
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
 	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
 
-lint: ## gofmt, vet and go fix find nothing to change
+lint: ## gofmt and vet find nothing to change
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
 	$(GO) vet ./...
 

@@ -3,6 +3,7 @@ package events
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -39,7 +40,7 @@ func allBut(n int, self int) *Set {
 
 // text shows a plan: each copy as to[open], with * for a slow direct one.
 func (p Plan) text() string {
-	out := ""
+	var out strings.Builder
 	for _, c := range p.Copies {
 		slow := ""
 		if c.Slow {
@@ -49,9 +50,9 @@ func (p Plan) text() string {
 		for v := range c.Open.All() {
 			open += fmt.Sprint(v)
 		}
-		out += fmt.Sprintf("%d%s[%s] ", c.To, slow, open)
+		out.WriteString(fmt.Sprintf("%d%s[%s] ", c.To, slow, open))
 	}
-	return out
+	return out.String()
 }
 
 func TestPlan(t *testing.T) {

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"slices"
 	"sync"
 )
@@ -121,9 +122,7 @@ func (s *Store) WatchVector(fn func([]Committed)) (vector map[LogID]Position, ca
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	vector = make(map[LogID]Position, len(p.vector))
-	for id, at := range p.vector {
-		vector[id] = at
-	}
+	maps.Copy(vector, p.vector)
 	p.watchers = append(p.watchers, w)
 	return vector, func() {
 		p.mu.Lock()

@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -231,9 +232,7 @@ func (t *tx) apply() error {
 		return s.poison(err)
 	}
 	s.mu.counters, s.mu.lognum = t.counters, t.lognum
-	for id, l := range t.logs {
-		s.mu.logs[id] = l
-	}
+	maps.Copy(s.mu.logs, t.logs)
 	for _, a := range t.admitted {
 		s.mu.signers.add(a)
 	}

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 
@@ -30,9 +31,7 @@ func (d *disk) clone() *disk {
 		c.logs[id] = slices.Clone(d.logs[id])
 	}
 	c.order = slices.Clone(d.order)
-	for k, v := range d.state {
-		c.state[k] = v
-	}
+	maps.Copy(c.state, d.state)
 	c.admitted = slices.Clone(d.admitted)
 	c.joined, c.nonce = d.joined, d.nonce
 	return c

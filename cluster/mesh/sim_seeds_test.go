@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -95,10 +96,8 @@ func (w *world) build(s swarm) {
 func (w *world) assemble() {
 	for i, n := range w.nodes {
 		n.start()
-		for _, s := range w.nodes[:i] {
-			if n.join(s) {
-				break
-			}
+		if slices.ContainsFunc(w.nodes[:i], n.join) {
+
 		}
 		if i > 0 && !n.disk.joined {
 			w.fail("%s cannot join", n.name)

@@ -245,10 +245,7 @@ func (w *world) connect(from *simNode, to *simNode) {
 		fail(200 * time.Millisecond)
 		return
 	}
-	took := 3*p.latency + time.Duration(1800*int64(time.Second)/p.rate)
-	if took < time.Millisecond {
-		took = time.Millisecond
-	}
+	took := max(3*p.latency+time.Duration(1800*int64(time.Second)/p.rate), time.Millisecond)
 	w.in(took, func() {
 		switch {
 		case from.life != life || !from.up:
