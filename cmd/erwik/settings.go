@@ -91,6 +91,9 @@ func (s *settings) fill(c *cobra.Command, getenv func(string) string) error {
 	if s.name == "" {
 		s.name = hostName()
 	}
+	if host, port, err := net.SplitHostPort(s.advertise); s.advertise != "" && (err != nil || host == "" || port == "") {
+		return usageError{fmt.Errorf("--advertise %q: want HOST:PORT, as other nodes dial it", s.advertise)}
+	}
 	return s.secrets(getenv, file)
 }
 
