@@ -22,6 +22,12 @@ func (c *Core) restoreState(p Persist) {
 				c.incarnation = max(c.incarnation, r.Incarnation)
 			} else if n := c.addNode(r.ID); n != nil && c.newerRecord(n, r) {
 				c.setRecord(n, r)
+				// Others dial a node that is back only after their backoff, or
+				// at an address that is no longer its own: it dials them.
+				n.dial.other = c.now
+				if n.dial.other == 0 {
+					n.dial.other = 1
+				}
 			}
 		}
 	case strings.HasPrefix(p.Key, "gone/"):

@@ -28,7 +28,10 @@ const (
 	// writeTime is how long a write may take before the link counts as dead.
 	writeTime = 5 * time.Minute
 	// maxSubs bounds the subscriptions of one connection; each needs one.
-	maxSubs   = 4
+	maxSubs = 4
+	// raceTime is how old a link may be for another one to be taken for a dial
+	// at the same moment; an older one is what a restart has left behind.
+	raceTime  = 5 * time.Second
 	tokenSize = 13
 	localUser = "local"
 )
@@ -159,7 +162,7 @@ func (h *Hub) add(l *Link) error {
 		h.mu.Unlock()
 		return ErrClosed
 	}
-	if old != nil && old.dialer().Compare(l.dialer()) < 0 {
+	if old != nil && old.dialer().Compare(l.dialer()) < 0 && time.Since(old.born) < raceTime {
 		h.mu.Unlock()
 		return fmt.Errorf("%w: there is a link already, and the lower id's stays", ErrClosed)
 	}

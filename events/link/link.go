@@ -16,6 +16,7 @@ type Link struct {
 	peer     storage.NodeID
 	conn     *watchedConn
 	accepted bool
+	born     time.Time
 	publish  func(frame []byte) error
 	stop     func() // ends the NATS side
 	queue    chan []byte
@@ -32,7 +33,7 @@ type Link struct {
 
 func newLink(h *Hub, peer storage.NodeID, conn net.Conn, accepted bool) *Link {
 	l := &Link{
-		hub: h, peer: peer, accepted: accepted,
+		hub: h, peer: peer, accepted: accepted, born: time.Now(),
 		queue: make(chan []byte, queueLength), failed: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.conn = &watchedConn{Conn: conn, failed: l.fail}
