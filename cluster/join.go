@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"time"
@@ -193,7 +194,11 @@ func (n *Node) join(address string, token Token) {
 			return
 		}
 		n.setJoinError(fmt.Errorf("join %s: %w", address, err))
-		n.log.Warn("join", "address", address, "err", err, "retry_in", wait.String())
+		level := slog.LevelWarn
+		if ready, _ := n.Ready(); ready {
+			level = slog.LevelDebug // a member already: this one may have gone for good
+		}
+		n.log.Log(n.ctx, level, "join", "address", address, "err", err, "retry_in", wait.String())
 		select {
 		case <-n.ctx.Done():
 		case <-time.After(wait/2 + rand.N(wait/2)):

@@ -20,6 +20,10 @@ const (
 	// maxHandshakes bounds TLS handshakes under way; one more is closed.
 	maxHandshakes = 256
 
+	// maxHandshakesFrom bounds those of one address, so that one machine
+	// can't keep all others out.
+	maxHandshakesFrom = 128
+
 	recordHandshake = 0x16 // first byte of a TLS ClientHello
 )
 
@@ -40,6 +44,7 @@ type Port struct {
 
 	mu    sync.Mutex
 	conns map[net.Conn]bool // that are not HTTP's yet
+	from  map[string]int    // handshakes under way, by address
 }
 
 // OpenPort takes over listener. https may be nil.
@@ -47,7 +52,7 @@ func OpenPort(listener net.Listener, node *Node, https *tls.Config, log *slog.Lo
 	p := &Port{
 		listener: listener, node: node, https: https, log: log,
 		web: make(chan net.Conn), silent: make(chan struct{}, maxSilent), hands: make(chan struct{}, maxHandshakes),
-		closed: make(chan struct{}), conns: make(map[net.Conn]bool),
+		closed: make(chan struct{}), conns: make(map[net.Conn]bool), from: make(map[string]int),
 	}
 	p.wg.Go(p.accept)
 	return p
@@ -181,18 +186,10 @@ func (p *Port) give(conn net.Conn) {
 
 // secure does the TLS handshake and serves what was agreed on.
 func (p *Port) secure(conn net.Conn) error {
-	select {
-	case p.hands <- struct{}{}:
-	default:
+	done, admitted := p.beginHandshake(conn.RemoteAddr())
+	if !admitted {
 		p.node.count("handshake_flood")
 		return conn.Close()
-	}
-	shaken := false
-	done := func() {
-		if !shaken {
-			shaken = true
-			<-p.hands
-		}
 	}
 	defer done()
 	conn.SetDeadline(time.Now().Add(handshakeTime))
@@ -209,6 +206,31 @@ func (p *Port) secure(conn net.Conn) error {
 	}
 	p.give(secure)
 	return nil
+}
+
+// beginHandshake takes a place for a handshake; done, which may be called again,
+// gives it back.
+func (p *Port) beginHandshake(from net.Addr) (done func(), admitted bool) {
+	host, _, _ := net.SplitHostPort(from.String())
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.from[host] >= maxHandshakesFrom {
+		return nil, false
+	}
+	select {
+	case p.hands <- struct{}{}:
+	default:
+		return nil, false
+	}
+	p.from[host]++
+	return sync.OnceFunc(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		<-p.hands
+		if p.from[host]--; p.from[host] == 0 {
+			delete(p.from, host)
+		}
+	}), true
 }
 
 func isMesh(proto string) bool {

@@ -292,6 +292,13 @@ func TestLostTailRaisesTheAlarm(t *testing.T) {
 		t.Fatal("acknowledged saves are missing and nobody says so")
 	}
 	mustSave(t, s, page("B.md", "meanwhile"))
+	mustSave(t, s, page("B.md", "and again"))
+	mustSave(t, s, page("B.md", "once more"))
+	s.Close()
+	s = openTest(t, old, "e1")
+	if !s.Stats().Regressed {
+		t.Error("the alarm is forgotten after new saves and a restart")
+	}
 	mustReceive(t, s, records(t, peer, s.Vector()))
 	if _, err := s.Record(lost.Hash); err != nil || s.Stats().Regressed {
 		t.Errorf("after pulling back: %v, stats %+v", err, s.Stats())

@@ -74,7 +74,8 @@
 //	64     signature
 //
 // The data directory holds "format" (a text that names the format), "node.key"
-// (header, seed in hex, checksum; a line each), "mark" and "pebble". Keys of
+// (header, seed in hex, checksum; a line each), "mark", "lock" (empty, locked while
+// the store is open) and "pebble". Keys of
 // the database; all numbers big endian:
 //
 //	00 'c'                               → totals: version, arrival, pages, files, commits, digest

@@ -27,6 +27,8 @@ var (
 	ErrClosed = errors.New("storage: closed")
 	// ErrCorrupt: a file of the data directory is damaged; the text names it.
 	ErrCorrupt = errors.New("storage: damaged file")
+	// ErrLocked: another process uses the data directory.
+	ErrLocked = errors.New("storage: in use by another process")
 	// ErrFormat: the data directory was written by a newer erwik.
 	ErrFormat = errors.New("storage: unsupported data format")
 	// ErrStaging: staging is full; pull the commit again later.

@@ -17,6 +17,7 @@ import (
 
 const (
 	formatName = "format"
+	lockName   = "lock"
 	formatText = "erwik data directory, format 1\n"
 	keyName    = "node.key"
 	keyHeader  = "erwik node key 1"

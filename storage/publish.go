@@ -78,7 +78,7 @@ func (s *Store) publish(arrival uint64) {
 				own = c.Commit
 			}
 		}
-		if own != nil {
+		if own != nil && p.regressed.log.IsZero() { // else the old mark is the proof of what is missing
 			if err := s.mark.write(mark{own.Log, own.Sequence, own.Hash}); err != nil {
 				s.log.Error("high-water mark", "err", err)
 			}

@@ -36,6 +36,7 @@ type Store struct {
 	key  ed25519.PrivateKey
 	self NodeID
 	mark *markFile
+	lock io.Closer
 
 	// mu is the one lock of the write path: it covers sequence, chain,
 	// signature and the apply to Pebble, never a sync. Lock order: mu, then
@@ -78,6 +79,9 @@ func Open(cfg Config) (*Store, error) {
 	s.cache.init()
 	s.gate.init()
 	if err := s.open(); err != nil {
+		if s.lock != nil {
+			err = errors.Join(err, s.lock.Close())
+		}
 		return nil, fmt.Errorf("open data directory %s: %w", cfg.Dir, err)
 	}
 	return s, nil
@@ -87,6 +91,11 @@ func (s *Store) open() (err error) {
 	dir := s.cfg.Dir
 	if err := makeDir(s.fs, dir); err != nil {
 		return err
+	}
+	// Before anything is made: two processes that make one directory would
+	// each believe in a key of its own.
+	if s.lock, err = s.fs.Lock(filepath.Join(dir, lockName)); err != nil {
+		return fmt.Errorf("%w: %w", ErrLocked, err)
 	}
 	fresh, err := checkFormat(s.fs, dir)
 	if err != nil {
@@ -213,7 +222,7 @@ func (s *Store) Close() error {
 	}
 	s.gate.shut()
 	s.pub.drain()
-	return errors.Join(s.db.Close(), s.mark.file.Close())
+	return errors.Join(s.db.Close(), s.mark.file.Close(), s.lock.Close())
 }
 
 // Node returns this node's id.

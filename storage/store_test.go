@@ -356,6 +356,30 @@ func TestConcurrentSavesAreToldInOrder(t *testing.T) {
 	}
 }
 
+// TestTwoProcessesOnOneDirectory: the second is refused, also while the first
+// makes the directory, and the directory is free when the first has closed.
+func TestTwoProcessesOnOneDirectory(t *testing.T) {
+	dir := t.TempDir()
+	first, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(Config{Dir: dir}); !errors.Is(err, ErrLocked) {
+		t.Errorf("the second: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := Open(Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Node() != first.Node() {
+		t.Error("it is another node")
+	}
+	again.Close()
+}
+
 func TestNewerFormatIsRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	openTest(t, fs, "e1").Close()

@@ -130,8 +130,8 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 		os.Exit(exitFailed)
 	}})
 	if err != nil {
-		if strings.Contains(err.Error(), "resource temporarily unavailable") {
-			err = fmt.Errorf("data directory %s is in use by another erwik: %w", s.data, err)
+		if errors.Is(err, storage.ErrLocked) {
+			err = fmt.Errorf("data directory %s is in use by another erwik; stop it, or choose another with --data", s.data)
 		}
 		return nil, nil, err
 	}
