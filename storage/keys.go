@@ -13,7 +13,7 @@ const (
 	keyLog     = 0x03 // log number, sequence → commit hash, arrival
 	keyVector  = 0x04 // log id, branch → log number, sequence, tip
 	keyHeads   = 0x05 // path → heads
-	keyArrival = 0x06 // arrival → path
+	keyArrival = 0x06 // arrival → commit hash, flags, path
 	keyImport  = 0x07 // import source → commit hash
 	keyForked  = 0x08 // path of a subject with several heads → nothing
 	keyFork    = 0x09 // log id, sequence, commit hash → the other entry of an equivocation
@@ -81,6 +81,28 @@ func parsePlace(b []byte) (place, error) {
 		return place{}, fmt.Errorf("%w: commit index of %d bytes", ErrCorrupt, len(b))
 	}
 	return place{arrival: binary.BigEndian.Uint64(b), inert: b[8]&1 != 0, path: string(b[9:])}, nil
+}
+
+// arrived is what came under an arrival number.
+type arrived struct {
+	hash  Hash
+	inert bool
+	path  string
+}
+
+func (a arrived) encode(dst []byte) []byte {
+	flags := byte(0)
+	if a.inert {
+		flags = 1
+	}
+	return append(append(append(dst, a.hash[:]...), flags), a.path...)
+}
+
+func parseArrived(b []byte) (arrived, error) {
+	if len(b) < 21 {
+		return arrived{}, fmt.Errorf("%w: arrival of %d bytes", ErrCorrupt, len(b))
+	}
+	return arrived{hash: Hash(b[:20]), inert: b[20]&1 != 0, path: string(b[21:])}, nil
 }
 
 // slot is the value of a log's entry.

@@ -67,11 +67,15 @@ func (s *Store) Range(spans []Span, fn func(Record) (more bool)) error {
 }
 
 func (s *Store) readArrival(at slot) (Record, error) {
-	path, err := s.get(arrivalKey(make([]byte, 0, 16), at.arrival))
+	value, err := s.get(arrivalKey(make([]byte, 0, 16), at.arrival))
 	if err != nil {
 		return Record{}, err
 	}
-	r, err := s.readRecord(place{arrival: at.arrival, path: string(path)})
+	a, err := parseArrived(value)
+	if err != nil {
+		return Record{}, err
+	}
+	r, err := s.readRecord(place{arrival: at.arrival, path: a.path})
 	if err != nil {
 		return Record{}, err
 	}

@@ -183,11 +183,8 @@ func (s *Store) History(path string, before uint64, limit int) ([]Revision, erro
 	}
 	var all []Revision
 	for ok := it.Last(); ok && len(all) < limit && err == nil; ok = it.Prev() {
-		var c *Commit
-		if c, err = ParseEntry(it.Value()); err == nil {
-			key := it.Key()
-			all, err = s.appendShown(all, Revision{c, binary.BigEndian.Uint64(key[len(key)-8:])})
-		}
+		key := it.Key()
+		all, err = s.appendShown(all, binary.BigEndian.Uint64(key[len(key)-8:]), it.Value())
 	}
 	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {
 		return nil, fmt.Errorf("read history of %.100q: %w", path, err)
@@ -195,31 +192,22 @@ func (s *Store) History(path string, before uint64, limit int) ([]Revision, erro
 	return all, nil
 }
 
-// nameRevision fills in the hash, and reports whether the commit is shown: what
-// is inert is not.
-func (s *Store) nameRevision(r *Revision) (shown bool, err error) {
-	s.mu.Lock()
-	l := s.mu.logs[r.Log]
-	s.mu.Unlock()
-	at, err := s.readSlot(l.number, r.Sequence)
+// appendShown appends the commit with that log entry, unless it is inert.
+func (s *Store) appendShown(all []Revision, arrival uint64, entry []byte) ([]Revision, error) {
+	value, err := s.get(arrivalKey(make([]byte, 0, 16), arrival))
 	if err != nil {
-		return false, fmt.Errorf("read log %s, sequence %d: %w", r.Log, r.Sequence, err)
+		return all, fmt.Errorf("read arrival %d: %w", arrival, err)
 	}
-	p, err := s.readPlace(at.hash)
+	a, err := parseArrived(value)
+	if err != nil || a.inert {
+		return all, err
+	}
+	c, err := ParseEntry(entry)
 	if err != nil {
-		return false, fmt.Errorf("read commit %s: %w", at.hash, err)
+		return all, err
 	}
-	r.Hash = at.hash
-	return !p.inert, nil
-}
-
-// appendShown appends r unless it is inert.
-func (s *Store) appendShown(all []Revision, r Revision) ([]Revision, error) {
-	shown, err := s.nameRevision(&r)
-	if shown {
-		all = append(all, r)
-	}
-	return all, err
+	c.Hash = a.hash
+	return append(all, Revision{c, arrival}), nil
 }
 
 // Recent returns commits of pages and files in the order of their arrival
@@ -240,13 +228,15 @@ func (s *Store) Recent(before uint64, limit int) ([]Revision, error) {
 	}
 	var all []Revision
 	for ok := it.Last(); ok && len(all) < limit && err == nil; ok = it.Prev() {
-		p := place{arrival: binary.BigEndian.Uint64(it.Key()[1:]), path: string(it.Value())}
-		if strings.HasPrefix(p.path, SignerPrefix) {
+		var a arrived
+		if a, err = parseArrived(it.Value()); err != nil || a.inert || strings.HasPrefix(a.path, SignerPrefix) {
 			continue
 		}
+		p := place{arrival: binary.BigEndian.Uint64(it.Key()[1:]), path: a.path}
 		var c *Commit
 		if c, err = s.readEntry(p); err == nil {
-			all, err = s.appendShown(all, Revision{c, p.arrival})
+			c.Hash = a.hash
+			all = append(all, Revision{c, p.arrival})
 		}
 	}
 	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {

@@ -162,7 +162,7 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
 		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
 		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
 		set(logKey(key[:0], l.number, c.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
-		set(arrivalKey(key[:0], arrival), []byte(c.Path)),
+		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, c.Path}.encode(value[:0])),
 	)
 	if len(content) > 0 {
 		err = errors.Join(err, set(pageKey(key[:0], c.Path, partContent, arrival), content))
