@@ -43,7 +43,7 @@ func (d *diskGuard) memTableSize() uint64 {
 	if d.total != 0 && d.total < 1<<30 {
 		return 1 << 20
 	}
-	return 16 << 20
+	return 32 << 20
 }
 
 // take asks for room for n bytes; it looks at the disk once a second or once a

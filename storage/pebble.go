@@ -26,7 +26,8 @@ func (s *Store) openPebble(name string) error {
 		Logger:                pebbleLog{s},
 		CacheSize:             16 << 20,
 		MemTableSize:          s.disk.memTableSize(),
-		L0CompactionThreshold: 8,
+		L0CompactionThreshold: 10, // large merges instead of many: half the work of saves on a large wiki
+		L0StopWritesThreshold: 40,
 		MaxOpenFiles:          500,
 	}
 	opts.EventListener = &pebble.EventListener{
@@ -40,7 +41,7 @@ func (s *Store) openPebble(name string) error {
 		opts.Levels[i].IndexBlockSize = 64 << 10
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // the last level has none
 	}
-	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionGood })
+	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
 	db, err := pebble.Open(filepath.Join(s.cfg.Dir, name), opts)
 	if err != nil {
 		return s.corrupt(err)
