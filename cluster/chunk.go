@@ -18,7 +18,7 @@ const (
 	// chunkTarget is where a data frame ends when more is to come.
 	chunkTarget = 256 << 10
 	// packFrom is the size from which packing is tried.
-	packFrom = 200
+	packFrom = 600
 
 	contentWhole = 0
 	contentDelta = 1

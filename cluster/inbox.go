@@ -70,14 +70,34 @@ func (b *inbox) close() {
 	b.room.Broadcast()
 }
 
-// put hands an input to the loop.
-func (n *Node) put(in input) bool { return n.inbox.put(in) }
+// idle reports whether nothing waits.
+func (b *inbox) idle() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.queue) == 0 && !b.closed
+}
 
-// do runs in on the core at once and lets the loop act on what follows. It
-// must not be called inside a save, nor by the loop.
+// put gives an input to the core: at once if the core is free and nothing
+// waits, which spares waking the loop, else through the loop. Inputs keep
+// their order: the loop takes what waits only while it holds the core.
+func (n *Node) put(in input) bool {
+	if n.running.Load() && n.coreMu.TryLock() {
+		if n.inbox.idle() {
+			in(n.core, n.now())
+			n.act()
+			n.coreMu.Unlock()
+			return true
+		}
+		n.coreMu.Unlock()
+	}
+	return n.inbox.put(in)
+}
+
+// do runs in on the core at once. It must not be called inside a save, nor by
+// an input.
 func (n *Node) do(in input) {
 	n.coreMu.Lock()
+	defer n.coreMu.Unlock()
 	in(n.core, n.now())
-	n.coreMu.Unlock()
-	n.inbox.poke()
+	n.act()
 }

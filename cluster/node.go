@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/cluster/mesh"
@@ -59,12 +60,13 @@ type Node struct {
 	inbox   inbox
 	unwatch func()
 
-	// coreMu guards core and admitted. Under it nothing may be called that
-	// waits for a save: a save may wait for the loop.
+	// coreMu guards core, admitted and out. Under it nothing may be called
+	// that waits for a save: a save may wait for the loop.
 	coreMu   sync.Mutex
 	core     *mesh.Core
 	admitted map[storage.NodeID]bool
-	out      mesh.Outputs // the loop's own
+	out      mesh.Outputs
+	running  atomic.Bool // the loop is
 
 	conns connections
 	state state
@@ -165,19 +167,17 @@ func (n *Node) setSelf(core *mesh.Core, now mesh.Time) error {
 	})
 }
 
-func (n *Node) nodeName(id storage.NodeID) string {
-	n.coreMu.Lock()
-	defer n.coreMu.Unlock()
-	return n.core.NodeName(id)
-}
-
 func (n *Node) now() mesh.Time { return mesh.Time(time.Since(n.start)) }
 
 // loop owns the core.
 func (n *Node) loop() {
 	tick := time.NewTicker(mesh.TickEvery)
 	defer tick.Stop()
+	n.coreMu.Lock()
 	n.act()
+	n.coreMu.Unlock()
+	n.running.Store(true)
+	defer n.running.Store(false)
 	for {
 		select {
 		case <-n.ctx.Done():
@@ -187,23 +187,22 @@ func (n *Node) loop() {
 			for _, in := range n.inbox.take() {
 				in(n.core, n.now())
 			}
+			n.act()
 			n.coreMu.Unlock()
 		case <-tick.C:
 			watched := n.cfg.Watched()
 			n.coreMu.Lock()
 			n.core.Watch(watched)
 			n.core.Tick(n.now())
+			n.act()
 			n.coreMu.Unlock()
 		}
-		n.act()
 	}
 }
 
-// act does what the core asks for.
+// act does what the core asks for. It is called with coreMu held and does not wait for a neighbor or a save.
 func (n *Node) act() {
-	n.coreMu.Lock()
 	n.core.Take(&n.out)
-	n.coreMu.Unlock()
 	o := &n.out
 	if o.Empty() {
 		return
@@ -249,7 +248,7 @@ func (n *Node) alarm(a mesh.Alarm) {
 		level = slog.LevelInfo
 	}
 	n.count("alarm_" + string(a.Kind))
-	n.log.Log(n.ctx, level, "mesh", "alarm", string(a.Kind), "node", n.nodeName(a.Node), "what", a.Text)
+	n.log.Log(n.ctx, level, "mesh", "alarm", string(a.Kind), "node", n.core.NodeName(a.Node), "what", a.Text)
 }
 
 // committed is told by the store of what became durable and visible.
