@@ -34,7 +34,7 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 	if !room {
 		return p.send(frameEnd, id, append([]byte{endFailed}, "too many pulls at once"...))
 	}
-	p.node.spawn(func() {
+	work := func() {
 		end := []byte{endComplete}
 		var err error
 		if f.kind == frameLocate {
@@ -49,8 +49,29 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 		p.mu.Lock()
 		delete(p.served, id)
 		p.mu.Unlock()
-	})
+	}
+	if p.short(f) {
+		work() // as quick as starting a goroutine
+	} else {
+		p.node.spawn(work)
+	}
 	return nil
+}
+
+// shortAnswer is how many commits are sent by the reading goroutine itself.
+const shortAnswer = 2
+
+// short reports whether the answer is a commit or two of one log.
+func (p *pullConn) short(f pullFrame) bool {
+	if f.kind != frameRequest || len(f.body) != 1+spanSize {
+		return false
+	}
+	spans, err := parseSpans(f.body[1:])
+	if err != nil {
+		return false
+	}
+	at := p.node.cfg.Store.Position(spans[0].Log).Sequence
+	return at <= spans[0].After+shortAnswer
 }
 
 func parseSpans(body []byte) ([]storage.Span, error) {

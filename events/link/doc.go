@@ -21,8 +21,8 @@
 //
 // # Goroutines
 //
-// Each link has one goroutine that publishes, because calls of nats.go can
-// block for a minute on a slow link; an accepted link has two more that copy
+// Each link has one goroutine that publishes what [Hub.Send] does not publish
+// itself, because calls of nats.go can block for a minute on a slow link; an accepted link has two more that copy
 // bytes. Close ends them all and waits, except for those stuck inside nats.go,
 // whose connection is reset.
 //

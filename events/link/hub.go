@@ -31,7 +31,10 @@ const (
 	maxSubs = 4
 	// raceTime is how old a link may be for another one to be taken for a dial
 	// at the same moment; an older one is what a restart has left behind.
-	raceTime  = 5 * time.Second
+	raceTime = 5 * time.Second
+	// quickTime is how long nats.go may take for a frame before all further
+	// ones of the link go through its own goroutine.
+	quickTime = 10 * time.Millisecond
 	tokenSize = 13
 	localUser = "local"
 )
@@ -192,7 +195,7 @@ func (h *Hub) remove(l *Link) {
 }
 
 // Send hands one frame to the link to peer; without a link it is dropped. The
-// frame must not be changed afterwards.
+// frame must not be changed afterwards. Calls must not overlap.
 func (h *Hub) Send(peer storage.NodeID, frame []byte) {
 	h.mu.Lock()
 	l := h.links[peer]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/storage"
@@ -20,6 +21,8 @@ type Link struct {
 	publish  func(frame []byte) error
 	stop     func() // ends the NATS side
 	queue    chan []byte
+	waiting  atomic.Int32  // frames handed to run and not yet published
+	quick    atomic.Bool   // send may publish by itself
 	failed   chan struct{} // closed by the first fail
 	done     chan struct{} // closed when Down has been told
 
@@ -66,22 +69,39 @@ func (l *Link) frame(frame []byte) {
 	}
 }
 
+// send publishes frame at once if nothing waits and the connection has always
+// taken frames quickly, else through the queue. It is called by one goroutine at
+// a time.
 func (l *Link) send(frame []byte) {
+	if l.quick.Load() && l.waiting.Load() == 0 {
+		start := time.Now()
+		if err := l.publish(frame); err != nil {
+			l.fail(err)
+		}
+		if time.Since(start) > quickTime {
+			l.quick.Store(false)
+		}
+		return
+	}
+	l.waiting.Add(1)
 	select {
 	case l.queue <- frame:
 	default:
+		l.waiting.Add(-1)
 		l.fail(errors.New("link: the connection takes no more frames"))
 	}
 }
 
 // run publishes frames until the link fails, then tears it down.
 func (l *Link) run() {
+	l.quick.Store(true)
 	for {
 		select {
 		case frame := <-l.queue:
 			if err := l.publish(frame); err != nil {
 				l.fail(err)
 			}
+			l.waiting.Add(-1)
 			continue
 		case <-l.failed:
 		}
