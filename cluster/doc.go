@@ -20,8 +20,9 @@
 //
 // # Goroutines
 //
-// [Open] starts one goroutine that owns the core; everything else hands it
-// inputs through a bounded inbox. Each dial, each join and each pull has a
+// One lock guards the core. Whoever has an input gives it to the core at once if
+// it is free and nothing waits; else the input goes through a bounded inbox to
+// the one goroutine that [Open] starts, which also lets time pass. Each dial, each join and each pull has a
 // goroutine of its own, bounded by the core's limits; each pull connection has
 // one that reads. [Node.Close] ends them and waits.
 //

@@ -283,11 +283,6 @@ func (n *Node) admitNew() {
 	})
 }
 
-// rangeOf reads commits for a neighbor.
-func (n *Node) rangeOf(spans []storage.Span, fn func(storage.Record) bool) error {
-	return n.cfg.Store.Range(spans, fn)
-}
-
 // spawn runs fn in a goroutine that Close waits for.
 func (n *Node) spawn(fn func()) {
 	n.life.RLock()

@@ -119,7 +119,7 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 		return err
 	}
 	var failed error
-	err = p.node.rangeOf(spans, func(r storage.Record) bool {
+	err = store.Range(spans, func(r storage.Record) bool {
 		select {
 		case <-stop:
 			return false

@@ -118,19 +118,27 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	return a
 }
 
-// apiRevision answers with an old revision in the form of a page.
-func (h *Handler) apiRevision(w http.ResponseWriter, r *http.Request, name page.Name, rev string) error {
+// oldRevision reads the revision that an address names; one that deletes the
+// page has no text to show.
+func (h *Handler) oldRevision(name page.Name, rev string) (*storage.Commit, []byte, error) {
 	hash, err := storage.ParseHash(rev)
 	if err != nil {
-		return badRequest("rev", "%v", err)
+		return nil, nil, badRequest("rev", "%v", err)
 	}
 	c, text, err := h.pages.Revision(name, hash)
+	if err == nil && c.Kind == storage.KindDelete {
+		err = page.ErrNoPage
+	}
+	return c, text, err
+}
+
+// apiRevision answers with an old revision in the form of a page.
+func (h *Handler) apiRevision(w http.ResponseWriter, r *http.Request, name page.Name, rev string) error {
+	c, text, err := h.oldRevision(name, rev)
 	if err != nil {
 		return err
 	}
-	if c.Kind == storage.KindDelete {
-		return page.ErrNoPage
-	}
+	hash := c.Hash
 	a := &pageAnswer{
 		Path: name, Title: titleOf(name, text), Text: string(text),
 		Heads: []storage.Hash{hash}, Commit: &hash,

@@ -123,7 +123,8 @@ func halfSurrogate(body []byte) bool {
 	}
 }
 
-// escapedUnit returns the number that \uXXXX at the front of b writes, or -1.
+// escapedUnit returns the number written by a backslash, u and four hex
+// digits at the front of b, or -1.
 func escapedUnit(b []byte) int {
 	if len(b) < 6 || b[0] != '\\' || b[1] != 'u' {
 		return -1

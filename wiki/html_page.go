@@ -122,18 +122,9 @@ func (h *Handler) rawText(w http.ResponseWriter, r *http.Request, raw string) er
 	}
 	var text []byte
 	if rev := r.URL.Query().Get("rev"); rev != "" {
-		hash, err := storage.ParseHash(rev)
-		if err != nil {
-			return badRequest("rev", "%v", err)
-		}
-		c, old, err := h.pages.Revision(name, hash)
-		if err != nil {
+		if _, text, err = h.oldRevision(name, rev); err != nil {
 			return err
 		}
-		if c.Kind == storage.KindDelete {
-			return page.ErrNoPage
-		}
-		text = old
 	} else {
 		p, err := h.pages.Page(name)
 		if err != nil {

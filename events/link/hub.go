@@ -278,10 +278,3 @@ func (h *Hub) Close() {
 type onlyDialer struct{ conn net.Conn }
 
 func (d onlyDialer) Dial(string, string) (net.Conn, error) { return d.conn, nil }
-
-// Links returns how many links there are.
-func (h *Hub) Links() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.links)
-}
