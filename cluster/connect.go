@@ -122,6 +122,7 @@ func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 
 // Frame hands a neighbor's frame to the core.
 func (n *Node) Frame(peer storage.NodeID, frame []byte) {
+	n.foresee(peer, frame)
 	n.put(func(c *mesh.Core, now mesh.Time) { c.Receive(now, peer, frame) })
 }
 
@@ -132,6 +133,7 @@ func (n *Node) Down(peer storage.NodeID, reason error) {
 	delete(n.conns.linked, peer)
 	pulls := n.conns.pulls[peer]
 	n.conns.mu.Unlock()
+	n.foresight.forget(peer)
 	if pulls != nil {
 		pulls.close(reason)
 	}

@@ -70,6 +70,8 @@ type Node struct {
 
 	conns connections
 	state state
+
+	foresight foresight
 }
 
 // ErrClosed is the cause of everything that Close ends.
@@ -92,6 +94,7 @@ func Open(cfg Config) (*Node, error) {
 	n.inbox.init()
 	n.conns.init()
 	n.state.init()
+	n.foresight.init()
 	var err error
 	if n.cert, err = certificate(n.key); err != nil {
 		return nil, err

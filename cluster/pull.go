@@ -18,7 +18,16 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 		spans[i] = storage.Span{Log: r.Log, After: r.After}
 	}
 	start := time.Now()
-	bytes, err := n.pullSpans(ctx, p.From, p.ID, spans, 0)
+	early, done := n.foresight.take(p)
+	defer done()
+	var bytes int
+	var err error
+	if early != nil {
+		start = early.start
+		bytes, err = n.receive(ctx, early.conn, early.id, early.asked, p.ID)
+	} else {
+		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, 0)
+	}
 	if errors.Is(err, errNoBase) {
 		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, requestNoDeltas)
 	}
@@ -51,6 +60,12 @@ func (n *Node) pullSpans(ctx context.Context, peer storage.NodeID, id uint64, sp
 	if err != nil {
 		return 0, err
 	}
+	return n.receive(ctx, conn, request, a, id)
+}
+
+// receive takes the answer of a request into the store. pull is the core's
+// number of it, 0 if it is none of the core's.
+func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *asked, pull uint64) (int, error) {
 	defer conn.forget(request, a)
 	total := 0
 	recent := newContents()
@@ -67,10 +82,10 @@ func (n *Node) pullSpans(ctx context.Context, peer storage.NodeID, id uint64, sp
 		if f.kind == frameEnd {
 			return total, endError(f.body)
 		}
-		if id != 0 {
-			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, id, len(f.body)) })
+		if pull != 0 {
+			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, pull, len(f.body)) })
 		}
-		if err := n.take(ctx, peer, f.body, recent); err != nil {
+		if err := n.take(ctx, conn.peer, f.body, recent); err != nil {
 			conn.forget(request, a) // first: it must not wait for what nobody takes
 			conn.send(frameCancel, request, nil)
 			return total, err

@@ -38,6 +38,9 @@ func (d *diskGuard) reserve() uint64 {
 	return min(256<<20, max(16<<20, d.total/20))
 }
 
+// roomy reports whether the disk is known to have room for spare logs.
+func (d *diskGuard) roomy() bool { return d.total >= 1<<30 }
+
 // memTableSize keeps what Pebble may write at once well below the reserve.
 func (d *diskGuard) memTableSize() uint64 {
 	if d.total != 0 && d.total < 1<<30 {

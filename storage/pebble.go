@@ -21,7 +21,7 @@ const databaseName = "pebble"
 // openPebble opens the database with settings that fit the disk it is on.
 func (s *Store) openPebble(name string) error {
 	opts := &pebble.Options{
-		FS:                    orderedFS{s.fs},
+		FS:                    pebbleFS{s.fs, &s.spare},
 		FormatMajorVersion:    databaseFormat,
 		Logger:                pebbleLog{s},
 		CacheSize:             16 << 20,

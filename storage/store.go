@@ -56,6 +56,7 @@ type Store struct {
 	pub   publisher
 	cache caches
 	disk  diskGuard
+	spare spareLogs
 	gate  gate
 }
 
@@ -122,6 +123,9 @@ func (s *Store) open() (err error) {
 	}
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.db.Close())
+	}
+	if s.disk.roomy() {
+		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
 	}
 	return nil
 }
@@ -222,6 +226,7 @@ func (s *Store) Close() error {
 	}
 	s.gate.shut()
 	s.pub.drain()
+	s.spare.close()
 	return errors.Join(s.db.Close(), s.mark.file.Close(), s.lock.Close())
 }
 

@@ -194,6 +194,25 @@ func decodeFrame(b []byte) (frame, error) {
 	return f, nil
 }
 
+// FirstCommit returns the log and sequence of the commit event with which a
+// frame begins. Nothing is checked: it is for those who want to prepare.
+func FirstCommit(b []byte) (log storage.LogID, sequence uint64, ok bool) {
+	r := wire.NewReader(b[:min(len(b), MaxFrame)])
+	if r.Byte() != frameVersion {
+		return log, 0, false
+	}
+	r.Uvarint()
+	r.Uvarint()
+	if r.Len() == 0 || r.Byte() != kindEvent {
+		return log, 0, false
+	}
+	e, _ := events.ReadEvent(&r)
+	if r.Err() != nil || e.Type != events.TypeCommit {
+		return log, 0, false
+	}
+	return e.Commit.Log, e.Commit.Sequence, true
+}
+
 func readItem(r *wire.Reader) item {
 	switch r.Byte() {
 	case kindSummary:

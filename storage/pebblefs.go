@@ -1,0 +1,49 @@
+package storage
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// pebbleFS is the file system as Pebble gets it. It closes a gap in Pebble,
+// which writes a new manifest and then creates a marker file that names it,
+// with no sync of the directory in between: on a file system that keeps the
+// two names in the other order, a crash leaves a marker that points to nothing
+// and a database that does not open. Here the directory is synced before a
+// marker is made. And it hands out spare logs.
+type pebbleFS struct {
+	vfs.FS
+	spare *spareLogs
+}
+
+// Unwrap tells Pebble what is below.
+func (o pebbleFS) Unwrap() vfs.FS { return o.FS }
+
+func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
+
+// Create gives a log a spare's blocks.
+func (o pebbleFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if isLog(name) {
+		if f := o.spare.take(name, category); f != nil {
+			return f, nil
+		}
+	}
+	if strings.HasPrefix(filepath.Base(name), "marker.") {
+		if err := syncDir(o.FS, filepath.Dir(name)); err != nil {
+			return nil, err
+		}
+	}
+	return o.FS.Create(name, category)
+}
+
+// ReuseForWrite prefers a spare to an old log that is shorter.
+func (o pebbleFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	if info, err := o.FS.Stat(old); isLog(name) && err == nil && info.Size() < spareSize {
+		if f := o.spare.take(name, category); f != nil {
+			return f, o.FS.Remove(old)
+		}
+	}
+	return o.FS.ReuseForWrite(old, name, category)
+}
