@@ -35,7 +35,10 @@ func (f *foresight) init() {
 // foresee looks at a frame that is about to go to the core.
 func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 	log, sequence, ok := mesh.FirstCommit(frame)
-	if !ok || log.Node != peer || n.cfg.Store.Position(log).Sequence+1 != sequence {
+	if !ok || log.Node != peer {
+		return
+	}
+	if at := n.cfg.Store.Position(log); at.Sequence+1 != sequence || at.Closed {
 		return
 	}
 	n.conns.mu.Lock()

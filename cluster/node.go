@@ -149,7 +149,7 @@ func (n *Node) openCore() error {
 	vector, unwatch := n.cfg.Store.WatchVector(n.committed)
 	n.unwatch = unwatch
 	for log, at := range vector {
-		found.Vector = append(found.Vector, mesh.Head{Log: log, Sequence: at.Sequence, Tip: at.Tip})
+		found.Vector = append(found.Vector, head(log, at))
 	}
 	sortHeads(found.Vector)
 	core.Restore(n.now(), found)
@@ -159,6 +159,10 @@ func (n *Node) openCore() error {
 		n.state.addresses = []string{n.cfg.Listen}
 	}
 	return n.setSelf(core, n.now())
+}
+
+func head(log storage.LogID, at storage.Position) mesh.Head {
+	return mesh.Head{Log: log, Sequence: at.Sequence, Tip: at.Tip, Closed: at.Closed}
 }
 
 const statePrefix = "mesh/"
@@ -229,6 +233,9 @@ func (n *Node) act() {
 		ctx := n.beginPull(p.ID)
 		n.spawn(func() { n.pull(ctx, p) })
 	}
+	for _, d := range o.Dig {
+		n.spawn(func() { n.dig(d.From, d.Log) })
+	}
 	for _, d := range o.Dial {
 		n.spawn(func() { n.dialLink(d) })
 	}
@@ -259,7 +266,10 @@ func (n *Node) committed(commits []storage.Committed) {
 	entries := make([]mesh.Entry, len(commits))
 	admission := false
 	for i, c := range commits {
-		entries[i] = mesh.Entry{Log: c.Log, Sequence: c.Sequence, Hash: c.Hash, Page: n.cfg.PageName(c.Path), Own: c.Own}
+		entries[i] = mesh.Entry{Log: c.At.Log, Sequence: c.At.Sequence, Hash: c.Hash, Page: n.cfg.PageName(c.Path), Own: c.Own}
+		if s := c.Split; s != nil {
+			entries[i].Split = &mesh.Split{Kept: head(s.Log, s.Kept), Into: head(s.Into, s.Held)}
+		}
 		admission = admission || c.Kind == storage.KindAdmit
 	}
 	watched := n.cfg.Watched()

@@ -37,6 +37,11 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 	if cancelled {
 		return
 	}
+	if errors.Is(err, errBroken) {
+		for _, s := range spans {
+			n.spawn(func() { n.dig(p.From, s.Log) })
+		}
+	}
 	if err != nil {
 		n.log.Debug("pull", "from", p.From.Short(), "err", err)
 		n.put(func(c *mesh.Core, now mesh.Time) { c.PullFailed(now, p.ID) })
@@ -147,7 +152,7 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 	}
 	var records []storage.Record
 	var refused error
-	size, used := 0, 0
+	size, used, broken := 0, 0, false
 	store := func() error {
 		got, err := n.cfg.Store.Receive(ctx, records)
 		if err != nil {
@@ -162,6 +167,10 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 		}
 		if len(got.Missing) > 0 {
 			n.want(peer, got.Missing)
+		}
+		for _, log := range got.Broken {
+			broken = true
+			n.spawn(func() { n.dig(peer, log) })
 		}
 		used += got.Accepted + got.Staged + got.Known
 		records, size = nil, 0
@@ -182,7 +191,9 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 	if err == nil || errors.Is(err, errNoBase) {
 		err = errors.Join(err, store())
 	}
-	if err == nil && refused != nil && used == 0 {
+	if err == nil && refused != nil && used == 0 && broken {
+		err = fmt.Errorf("%w: %w", errBroken, refused)
+	} else if err == nil && refused != nil && used == 0 {
 		err = fmt.Errorf("nothing of what was pulled is valid: %w", refused)
 	}
 	return err

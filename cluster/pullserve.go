@@ -155,9 +155,14 @@ func (p *pullConn) locate(body []byte) ([]byte, error) {
 	end := []byte{endComplete}
 	for ; len(body) > 0; body = body[20:] {
 		c, err := p.node.cfg.Store.Commit(storage.Hash(body[:20]))
-		if err == nil {
-			end = appendSpan(end, storage.Span{Log: c.Log, UpTo: c.Sequence})
+		if err != nil {
+			continue
 		}
+		at, err := p.node.cfg.Store.Place(c)
+		if err != nil {
+			return nil, err
+		}
+		end = appendSpan(end, storage.Span{Log: at.Log, UpTo: at.Sequence})
 	}
 	return end, nil
 }

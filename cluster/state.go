@@ -20,11 +20,13 @@ type state struct {
 	addresses []string // own, best first
 	counters  map[string]uint64
 	cancels   map[uint64]context.CancelFunc // of open pulls
+	digging   map[storage.LogID]bool        // logs whose fork is looked for
 }
 
 func (s *state) init() {
 	s.counters = make(map[string]uint64)
 	s.cancels = make(map[uint64]context.CancelFunc)
+	s.digging = make(map[storage.LogID]bool)
 }
 
 func (s *state) ownAddresses() []string {

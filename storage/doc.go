@@ -83,12 +83,12 @@
 //	01 path 00 't' arrival(8)            → content, if there is any
 //	02 hash(20)                          → arrival(8), flags (1: inert), path
 //	03 log number(4) sequence(8)         → hash(20), arrival(8)
-//	04 log(40) branch(20, zeros)         → log number(4), sequence(8), tip(20)
+//	04 log(40) zeros(20)                 → log number(4), sequence(8), tip(20)
+//	04 log(40) first commit(20)          → a branch: log number, sequence, tip, start(8), closed(1)
 //	05 path                              → heads: 20 hash, kind, generation, arrival, 8 of the SHA-256; sorted by hash
 //	06 arrival(8)                        → hash(20), flags (1: inert), path
 //	07 import source 00 path             → hash(20)
 //	08 path                              → nothing; the path has several heads
-//	09 log(40) sequence(8) hash(20)      → the second commit for one sequence: entry, content
 //	0a sponsor(32) node(32)              → hash(20) of the admission
 //	0b name                              → what other packages keep here
 //

@@ -11,29 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestProofOfEquivocationIsNoNews: keeping the proof makes nothing visible, so
-// nobody who watches is called.
-func TestProofOfEquivocationIsNoNews(t *testing.T) {
-	a, b := openTest(t, vfs.NewMem(), "a"), openTest(t, vfs.NewMem(), "b")
-	if err := b.Admit(t.Context(), a.Node(), "a"); err != nil {
-		t.Fatal(err)
-	}
-	mustSave(t, a, page("A.md", "one"))
-	good := records(t, a, nil)
-	mustReceive(t, b, good)
-	defer b.Watch(func(commits []Committed) {
-		if len(commits) == 0 {
-			t.Error("watchers are told of nothing")
-		}
-	})()
-	twin := *good[0].Commit
-	twin.finish([]byte("twin"))
-	twin.sign(a.Key())
-	if got := mustReceive(t, b, []Record{{&twin, []byte("twin")}}); got.Refused[RefusedEquivocation] != 1 {
-		t.Fatalf("equivocation: %+v", got)
-	}
-}
-
 // TestCloseWhileARangeReads: who reads inside a Range gets ErrClosed while
 // Close waits for it, and both end.
 func TestCloseWhileARangeReads(t *testing.T) {

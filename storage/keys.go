@@ -16,7 +16,6 @@ const (
 	keyArrival = 0x06 // arrival → commit hash, flags, path
 	keyImport  = 0x07 // import source → commit hash
 	keyForked  = 0x08 // path of a subject with several heads → nothing
-	keyFork    = 0x09 // log id, sequence, commit hash → the other entry of an equivocation
 )
 
 // The parts of a commit below its path.
@@ -53,12 +52,6 @@ func arrivalKey(dst []byte, arrival uint64) []byte {
 }
 
 func importKey(dst []byte, source string) []byte { return append(append(dst, keyImport), source...) }
-
-func forkKey(dst []byte, log LogID, sequence uint64, h Hash) []byte {
-	dst, _ = log.AppendBinary(append(dst, keyFork))
-	dst = binary.BigEndian.AppendUint64(dst, sequence)
-	return append(dst, h[:]...)
-}
 
 // place is where a commit lies: the value below its hash.
 type place struct {

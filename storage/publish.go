@@ -9,11 +9,13 @@ import (
 // Committed is a commit that became visible on this node.
 type Committed struct {
 	*Commit
-	Content []byte // do not modify
-	Arrival uint64 // local order; parents always come before
-	Heads   []Head // of its path, after it
-	Own     bool   // saved here
-	Inert   bool   // kept and forwarded, but it changes no page
+	Content []byte   // do not modify
+	At      LogPlace // its log and sequence, but for logs whose owner equivocates
+	Split   *Split   // how branches were cut just before it; nil nearly always
+	Arrival uint64   // local order; parents always come before
+	Heads   []Head   // of its path, after it
+	Own     bool     // saved here
+	Inert   bool     // kept and forwarded, but it changes no page
 }
 
 // publisher hands on what the disk has confirmed, in the order of arrival.
@@ -38,13 +40,14 @@ type watcher struct{ fn func([]Committed) }
 type Position struct {
 	Sequence uint64
 	Tip      Hash
+	Closed   bool // it ends in a fork; what follows is in branches
 }
 
 func (p *publisher) init(s *Store) {
 	p.counters = s.mu.counters
 	p.vector = make(map[LogID]Position, len(s.mu.logs))
 	for id, l := range s.mu.logs {
-		p.vector[id] = Position{l.sequence, l.tip}
+		p.vector[id] = Position{l.sequence, l.tip, s.mu.branches[id].closed}
 	}
 }
 
@@ -73,7 +76,10 @@ func (s *Store) publish(arrival uint64) {
 		p.counters = batch.counters
 		var own *Commit
 		for _, c := range batch.commits {
-			p.vector[c.Log] = Position{c.Sequence, c.Hash}
+			if c.Split != nil {
+				p.vector[c.Split.Log], p.vector[c.Split.Into] = c.Split.Kept, c.Split.Held
+			}
+			p.vector[c.At.Log] = Position{c.At.Sequence, c.Hash, false}
 			if c.Own {
 				own = c.Commit
 			}
@@ -83,7 +89,7 @@ func (s *Store) publish(arrival uint64) {
 				s.log.Error("high-water mark", "err", err)
 			}
 		}
-		if r := p.regressed; !r.log.IsZero() && p.vector[r.log].Sequence >= r.sequence {
+		if r := p.regressed; !r.log.IsZero() && (p.vector[r.log].Sequence >= r.sequence || p.vector[r.log].Closed) {
 			p.regressed = mark{}
 			s.log.Info("the missing saves are back", "log", r.log.String(), "sequence", r.sequence)
 		}

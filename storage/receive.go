@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 )
 
@@ -16,6 +17,8 @@ type Received struct {
 	Refused  map[string]int // by reason: see the Refused constants
 	First    error          // why the first one was refused
 	Missing  []Hash         // parents that staged commits wait for, at most 64
+	Forks    int            // accepted commits that prove equivocation
+	Broken   []LogID        // logs that are otherwise where this came from: an earlier part tells where they fork
 }
 
 // The reasons for which Receive refuses a record.
@@ -154,6 +157,7 @@ func (s *Store) integrate(records []Record, result *Received) (*tx, error) {
 		return nil, s.mu.failed
 	}
 	t := s.begin()
+	t.slots = make(map[slotKey]slot, len(records))
 	for _, r := range records {
 		if err := t.receive(r, result); err != nil {
 			t.batch.Close()
@@ -186,46 +190,92 @@ func (t *tx) trusted(node NodeID) bool {
 }
 
 func (t *tx) receive(r Record, result *Received) error {
-	st := &t.s.mu.staging
 	if !t.trusted(r.Log.Node) {
 		result.refuse(RefusedSigner, fmt.Errorf("%w: %s", errSigner, r.Log.Node))
 		return nil
 	}
-	tip, _ := t.logState(r.Log)
-	if r.Sequence <= tip.sequence {
-		return t.receiveOld(r, tip, result)
+	at, how, twin, err := t.find(r)
+	if err != nil {
+		return err
+	}
+	if twin {
+		t.equivocates(r)
+	}
+	switch how {
+	case standsHeld:
+		result.Known++
+		return nil
+	case standsNowhere:
+		result.broken(r.Log)
+		reason := RefusedChain
+		if twin {
+			reason = RefusedEquivocation
+		}
+		result.refuse(reason, fmt.Errorf("%w: log %s: %s stands for sequence %d, and its predecessor %s is not here", ErrInvalid, r.Log, r.Hash, r.Sequence, r.Previous))
+		return nil
 	}
 	if t.s.mu.forked[r.Log] {
-		result.refuse(RefusedEquivocation, fmt.Errorf("%w: log %s is frozen", ErrInvalid, r.Log))
-		return nil
-	}
-	sequence, previous := st.next(r.Log, tip)
-	switch {
-	case r.Sequence < sequence:
-		result.Known++ // staged
-		return nil
-	case r.Sequence > sequence || r.Previous != previous:
-		result.refuse(RefusedChain, fmt.Errorf("%w: log %s: got sequence %d after %s, want %d after %s",
-			ErrInvalid, r.Log, r.Sequence, r.Previous, sequence, previous))
-		return nil
-	}
-	if len(st.logs[r.Log]) == 0 {
-		parents, err := t.parents(r.Commit)
-		if err == nil {
-			result.Accepted++
-			return t.add(r.Commit, r.Content, parents, false)
+		if t.s.mu.taken[r.Log] += stagedSize(r); t.s.mu.taken[r.Log] > maxForkedAmount {
+			result.refuse(RefusedEquivocation, fmt.Errorf("%w: enough of log %s, whose owner equivocates", ErrInvalid, r.Log))
+			return nil
 		}
-		if !errors.Is(err, ErrNotFound) {
+	}
+	if len(t.s.mu.staging.logs[at.Log]) > 0 && how == standsNext {
+		return t.stage(r, at, result)
+	}
+	parents, err := t.parents(r.Commit)
+	if errors.Is(err, ErrNotFound) {
+		t.missing(r.Commit, result)
+		if how == standsNext {
+			return t.stage(r, at, result)
+		}
+		result.refuse(RefusedChain, fmt.Errorf("%w: log %s: the first commit of a branch came before its parents", ErrInvalid, r.Log))
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var split *Split
+	if how == standsForked {
+		if at, split, err = t.fork(r, at); errors.Is(err, ErrInvalid) {
+			result.refuse(RefusedEquivocation, err)
+			return nil
+		}
+		if err != nil {
 			return err
 		}
-		t.missing(r.Commit, result)
+		result.Forks++
 	}
-	if err := st.push(r); err != nil {
+	result.Accepted++
+	if err := t.add(r.Commit, r.Content, parents, at, false); err != nil {
+		return err
+	}
+	t.out[len(t.out)-1].Split = split
+	return nil
+}
+
+func (t *tx) stage(r Record, at LogPlace, result *Received) error {
+	if err := t.s.mu.staging.push(at.Log, r); err != nil {
 		result.refuse(RefusedStaging, err)
 		return nil
 	}
 	result.Staged++
 	return nil
+}
+
+func (r *Received) broken(log LogID) {
+	if !slices.Contains(r.Broken, log) && len(r.Broken) < 16 {
+		r.Broken = append(r.Broken, log)
+	}
+}
+
+// equivocates raises the alarm: the owner of a log signed two commits for one
+// place.
+func (t *tx) equivocates(r Record) {
+	if !t.s.mu.forked[r.Log] {
+		t.s.mu.forked[r.Log] = true
+		t.s.log.Error("a node equivocates: it signed two commits for one place of its log", "node", r.Log.Node.String(), "log", r.Log.String(), "sequence", r.Sequence, "commit", r.Hash.String())
+	}
 }
 
 // missing notes which parents a staged commit waits for.
@@ -235,37 +285,6 @@ func (t *tx) missing(c *Commit, result *Received) {
 			result.Missing = append(result.Missing, p)
 		}
 	}
-}
-
-// receiveOld tells a commit that is held already from a second one for the
-// same sequence, which proves that the owner equivocates. The proof is kept
-// and the log frozen.
-func (t *tx) receiveOld(r Record, tip logState, result *Received) error {
-	held := tip.tip
-	if r.Sequence < tip.sequence {
-		at, err := t.s.readSlot(tip.number, r.Sequence)
-		if errors.Is(err, ErrNotFound) {
-			result.Known++ // of this batch
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		held = at.hash
-	}
-	if held == r.Hash {
-		result.Known++
-		return nil
-	}
-	err := fmt.Errorf("%w: log %s has two commits with sequence %d: %s and %s", ErrInvalid, r.Log, r.Sequence, held, r.Hash)
-	result.refuse(RefusedEquivocation, err)
-	if t.s.mu.forked[r.Log] {
-		return nil
-	}
-	t.s.log.Error("a node equivocates; its log is frozen here", "node", r.Log.Node.String(), "log", r.Log.String(), "sequence", r.Sequence, "held", held.String(), "other", r.Hash.String())
-	t.s.mu.forked[r.Log] = true
-	proof := append(appendBytes(nil, string(r.AppendEntry(nil))), r.Content...)
-	return t.batch.Set(forkKey(nil, r.Log, r.Sequence, r.Hash), proof, nil)
 }
 
 // promote makes staged commits visible whose parents have come, until there
@@ -285,7 +304,7 @@ func (t *tx) promote(result *Received) error {
 					return err
 				}
 				st.pop(id)
-				if err := t.add(r.Commit, r.Content, parents, false); err != nil {
+				if err := t.add(r.Commit, r.Content, parents, LogPlace{id, r.Sequence - t.branch(id).start}, false); err != nil {
 					return err
 				}
 				result.Accepted++

@@ -171,7 +171,7 @@ func (t *tx) addDraft(d *Draft, c *Commit, before []*Commit) error {
 		return err
 	}
 	c.sign(t.s.key)
-	return t.add(c, d.Content, parents, true)
+	return t.add(c, d.Content, parents, LogPlace{c.Log, c.Sequence}, true)
 }
 
 func sameHeads(heads []Head, want []Hash) bool {

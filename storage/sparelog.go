@@ -103,10 +103,10 @@ func (l *spareLogs) take(name string, category vfs.DiskWriteCategory) vfs.File {
 		return nil
 	}
 	l.ready = false
-	l.used <- struct{}{}
 	f, err := l.fs.ReuseForWrite(l.path, name, category)
 	if err != nil {
-		return nil
+		return nil // nor is another spare made: this one may have got its new name
 	}
+	l.used <- struct{}{} // only now: the next spare takes the old name
 	return f
 }

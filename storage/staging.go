@@ -18,21 +18,12 @@ func stagedSize(r Record) int {
 	return len(r.Content) + len(r.Message) + len(r.Path) + len(Hash{})*len(r.Parents) + 1024
 }
 
-// next returns the sequence and the predecessor that the log's next commit
-// must have, staged ones counted.
-func (st *staging) next(id LogID, tip logState) (sequence uint64, previous Hash) {
-	if waiting := st.logs[id]; len(waiting) > 0 {
-		last := waiting[len(waiting)-1]
-		return last.Sequence + 1, last.Hash
-	}
-	return tip.sequence + 1, tip.tip
-}
-
-func (st *staging) push(r Record) error {
+// push adds r to what waits in its log or branch.
+func (st *staging) push(id LogID, r Record) error {
 	if st.count >= maxStaged || st.bytes+stagedSize(r) > maxStagedBytes {
 		return ErrStaging
 	}
-	st.logs[r.Log] = append(st.logs[r.Log], r)
+	st.logs[id] = append(st.logs[id], r)
 	st.count++
 	st.bytes += stagedSize(r)
 	return nil

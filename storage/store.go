@@ -49,8 +49,11 @@ type Store struct {
 		lognum   uint32             // last local log number given
 		signers  signers
 		staging  staging
-		forked   map[LogID]bool // logs whose owner equivocated
-		failed   error          // not nil: poisoned or closed
+		forked   map[LogID]bool    // logs whose owner equivocated
+		branches map[LogID]branch  // of those logs, the trunk among them
+		family   map[LogID][]LogID // log → its branches, the trunk first
+		taken    map[LogID]int     // log that forks → bytes taken of it since
+		failed   error             // not nil: poisoned or closed
 	}
 	group group
 	pub   publisher
@@ -162,6 +165,9 @@ func (s *Store) create() error {
 func (s *Store) load() error {
 	s.mu.logs = make(map[LogID]logState)
 	s.mu.forked = make(map[LogID]bool)
+	s.mu.branches = make(map[LogID]branch)
+	s.mu.family = make(map[LogID][]LogID)
+	s.mu.taken = make(map[LogID]int)
 	s.mu.signers.init(s.self)
 	s.mu.staging.init()
 	value, err := s.get([]byte{keyMeta, 'c'})
@@ -175,20 +181,14 @@ func (s *Store) load() error {
 		if len(key) != LogIDSize+20 {
 			return fmt.Errorf("%w: vector key of %d bytes", ErrCorrupt, len(key))
 		}
+		log, first := LogIDFromBytes(key), Hash(key[LogIDSize:])
+		if !first.IsZero() {
+			return s.loadBranch(log, first, value)
+		}
 		l, err := parseLogState(value)
-		s.mu.logs[LogIDFromBytes(key)] = l
+		s.mu.logs[log] = l
 		s.mu.lognum = max(s.mu.lognum, l.number)
 		return err
-	})
-	if err != nil {
-		return err
-	}
-	err = s.scan([]byte{keyFork}, func(key, _ []byte) error {
-		if len(key) != LogIDSize+28 {
-			return fmt.Errorf("%w: fork key of %d bytes", ErrCorrupt, len(key))
-		}
-		s.mu.forked[LogIDFromBytes(key)] = true
-		return nil
 	})
 	if err != nil {
 		return err
@@ -208,7 +208,7 @@ func (s *Store) openMark() error {
 		return err
 	}
 	s.mark = m
-	if held := s.mu.logs[newest.log]; !newest.log.IsZero() && held.sequence < newest.sequence {
+	if held := s.mu.logs[newest.log]; !newest.log.IsZero() && held.sequence < newest.sequence && s.mu.family[newest.log] == nil {
 		s.pub.regressed = newest
 		s.log.Error("acknowledged saves are missing from the database; they will be pulled back from neighbors",
 			"log", newest.log.String(), "have", held.sequence, "acknowledged", newest.sequence)

@@ -291,12 +291,22 @@ func TestHostileRecordsAreRefusedByReason(t *testing.T) {
 	twin.finish([]byte("twin"))
 	twin.sign(a.Key())
 	got := mustReceive(t, b, []Record{{&twin, []byte("twin")}})
-	if got.Refused[RefusedEquivocation] != 1 {
+	if got.Forks != 1 || got.Accepted != 1 {
 		t.Errorf("equivocation: %+v", got)
 	}
-	mustSave(t, a, page("C.md", "three"))
-	if got := mustReceive(t, b, records(t, a, b.Vector())); got.Refused[RefusedEquivocation] != 1 {
-		t.Errorf("the frozen log goes on: %+v", got)
+	if at := b.Position(good[0].Log); !at.Closed || at.Sequence != 0 {
+		t.Errorf("the trunk stands at %+v", at)
+	}
+	branch := BranchID(good[0].Log, good[0].Hash)
+	if at := b.Position(branch); at.Sequence != 2 || at.Tip != good[1].Hash {
+		t.Errorf("the first branch stands at %+v", at)
+	}
+	c := mustSave(t, a, page("C.md", "three"))[0]
+	if got := mustReceive(t, b, records(t, a, b.Vector())); got.Accepted != 1 || got.Known != 2 {
+		t.Errorf("the branch goes on: %+v", got)
+	}
+	if at, err := b.Place(c); err != nil || at != (LogPlace{branch, 3}) {
+		t.Errorf("it stands at %v, %v", at, err)
 	}
 }
 

@@ -24,6 +24,10 @@ type tx struct {
 	added    map[Hash]meta
 	admitted []admission
 	out      []Committed
+
+	branches map[LogID]branch // changed here
+	families map[LogID][]LogID
+	slots    map[slotKey]slot // filled here; kept only where commits are received
 }
 
 // meta is what the rules ask of a parent.
@@ -133,8 +137,8 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 	return nil
 }
 
-// add puts a commit whose log position has been checked into the batch.
-func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
+// add puts a commit whose place has been checked into the batch.
+func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own bool) error {
 	broken := checkContent(c, content, parents)
 	moves := broken == nil && c.Kind != KindAdmit // nobody merges admissions, so they are no heads
 	var old []Head
@@ -148,20 +152,23 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
 	arrival := t.counters.arrival
 	where := place{arrival: arrival, inert: broken != nil, path: c.Path}
 	t.added[c.Hash] = meta{where, c.Kind, c.Generation}
-	l, found := t.logState(c.Log)
+	l, found := t.logState(at.Log)
 	if !found {
 		t.lognum++
 		l.number = t.lognum
 	}
-	l.sequence, l.tip = c.Sequence, c.Hash
-	t.logs[c.Log] = l
+	l.sequence, l.tip = at.Sequence, c.Hash
+	t.logs[at.Log] = l
+	if t.slots != nil {
+		t.slots[slotKey{l.number, at.Sequence}] = slot{c.Hash, arrival}
+	}
 
 	var key, value [256]byte
 	set := func(k, v []byte) error { return t.batch.Set(k, v, nil) }
 	err := errors.Join(
 		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
 		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
-		set(logKey(key[:0], l.number, c.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
+		set(logKey(key[:0], l.number, at.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
 		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, c.Path}.encode(value[:0])),
 	)
 	if len(content) > 0 {
@@ -173,7 +180,7 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, own bool) error {
 	if err != nil {
 		return fmt.Errorf("collect commit %s: %w", c.Hash, err)
 	}
-	done := Committed{Commit: c, Content: content, Arrival: arrival, Own: own, Inert: broken != nil}
+	done := Committed{Commit: c, Content: content, At: at, Arrival: arrival, Own: own, Inert: broken != nil}
 	if broken == nil {
 		if moves {
 			if done.Heads, err = t.moveHeads(c, arrival, old); err != nil {
@@ -221,7 +228,12 @@ func (t *tx) apply() error {
 	s := t.s
 	var key, value [128]byte
 	for id, l := range t.logs {
-		if err := t.batch.Set(vectorKey(key[:0], id, Hash{}), l.encode(value[:0]), nil); err != nil {
+		b := t.branch(id)
+		entry := l.encode(value[:0])
+		if !b.first.IsZero() {
+			entry = encodeBranch(value[:0], l, b)
+		}
+		if err := t.batch.Set(vectorKey(key[:0], b.of, b.first), entry, nil); err != nil {
 			return s.poison(err)
 		}
 	}
@@ -233,6 +245,7 @@ func (t *tx) apply() error {
 	}
 	s.mu.counters, s.mu.lognum = t.counters, t.lognum
 	maps.Copy(s.mu.logs, t.logs)
+	t.applyBranches()
 	for _, a := range t.admitted {
 		s.mu.signers.add(a)
 	}

@@ -55,6 +55,7 @@ type Head struct {
 	Log      storage.LogID
 	Sequence uint64
 	Tip      storage.Hash
+	Closed   bool // its owner equivocates; what follows is in branches
 }
 
 // Restored is what a start finds on disk.
@@ -67,6 +68,10 @@ type Restored struct {
 	Vector []Head
 }
 
+// Split ends a log whose owner equivocates at Kept; what followed there is now
+// the branch Into. Branches are logs of the same origin.
+type Split struct{ Kept, Into Head }
+
 // Entry is a commit that became durable and visible here.
 type Entry struct {
 	Log      storage.LogID
@@ -78,6 +83,8 @@ type Entry struct {
 	// zero: then the core signs it if and when it tells of it.
 	Own bool
 	Sig [events.SignatureSize]byte
+	// Split, if not nil, says how a log fell into branches just before.
+	Split *Split
 }
 
 // LinkInfo is what the shell knows of a link when it comes up.

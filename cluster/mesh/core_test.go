@@ -432,7 +432,7 @@ func TestRestore(t *testing.T) {
 		}
 	}
 	head := commitOf(idOf(2), 4)
-	r.Vector = []Head{{head.Commit.Log, 4, head.Commit.Hash}}
+	r.Vector = []Head{{Log: head.Commit.Log, Sequence: 4, Tip: head.Commit.Hash}}
 	core.Restore(l.now, r)
 	if err := core.SetSelf(l.now, Self{Name: "me"}); err != nil {
 		t.Fatal(err)

@@ -69,7 +69,7 @@
 //	7 node       node record (package events)
 //	8 link       link record (package events)
 //
-// The branch byte is kept for logs that split. Hashes of the vector: a head's is
+// The branch byte is 0; branches of logs that split are logs of their own. Hashes of the vector: a head's is
 // the first 8 bytes of SHA-256 over "erwik head 1\x00", log, branch 0, sequence (8
 // bytes), tip; a node's is the sum of its heads'; the whole vector's is the sum
 // over nodes of the first 8 bytes of SHA-256 over "erwik heads 1\x00", id, sum.

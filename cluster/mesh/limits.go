@@ -84,6 +84,7 @@ const (
 	pullBackoff = 30 * time.Second // longest wait after failures
 
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
+	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link

@@ -143,6 +143,10 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 			return
 		}
 	}
+	if l.closed && e.Commit.Sequence > l.held {
+		c.drop(from, DropFork) // it is in a branch, here or soon
+		return
+	}
 	if s != nil && s.event.Commit.Hash != e.Commit.Hash || e.Commit.Sequence == l.held && e.Commit.Hash != l.tip {
 		c.fork(from, l, e)
 		return
@@ -177,6 +181,10 @@ func (c *Core) fork(from *node, l *logState, e *events.Event) {
 	c.drop(from, DropFork)
 	c.alarmOnce(Alarm{Kind: AlarmFork, Node: l.id.Node, Log: l.id,
 		Text: fmt.Sprintf("sequence %d is announced with two hashes", e.Commit.Sequence)})
+	if c.now >= l.digAt && !l.closed && len(c.out.Dig) < MaxPulls {
+		l.digAt = c.now.Add(digEvery)
+		c.out.Dig = append(c.out.Dig, Dig{From: from.id, Log: l.id})
+	}
 }
 
 // openNames reads a copy's exclusion list: the nodes it leaves open to us.

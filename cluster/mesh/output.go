@@ -14,6 +14,7 @@ type Outputs struct {
 	Persist []Persist
 	Send    []Send
 	Pull    []Pull
+	Dig     []Dig
 	Cancel  []uint64 // pulls by id: stop, and call neither PullDone nor PullFailed (either is ignored)
 	Dial    []Dial
 	Close   []Close
@@ -32,15 +33,24 @@ func (o *Outputs) reset() {
 	clear(o.Persist)
 	clear(o.Send)
 	clear(o.Pull)
+	clear(o.Dig)
 	clear(o.Events)
 	clear(o.Alarms)
-	*o = Outputs{Persist: o.Persist[:0], Send: o.Send[:0], Pull: o.Pull[:0], Cancel: o.Cancel[:0],
+	*o = Outputs{Persist: o.Persist[:0], Send: o.Send[:0], Pull: o.Pull[:0], Dig: o.Dig[:0], Cancel: o.Cancel[:0],
 		Dial: o.Dial[:0], Close: o.Close[:0], Events: o.Events[:0], Alarms: o.Alarms[:0]}
 }
 
 // Empty reports whether there is nothing to do.
 func (o *Outputs) Empty() bool {
-	return len(o.Persist)+len(o.Send)+len(o.Pull)+len(o.Cancel)+len(o.Dial)+len(o.Close)+len(o.Events)+len(o.Alarms) == 0
+	return len(o.Persist)+len(o.Send)+len(o.Pull)+len(o.Dig)+len(o.Cancel)+len(o.Dial)+len(o.Close)+len(o.Events)+len(o.Alarms) == 0
+}
+
+// Dig asks the shell to pull earlier parts of a log from a neighbor, further
+// and further back, until the store finds where the neighbor's commits and
+// those held here part.
+type Dig struct {
+	From storage.NodeID
+	Log  storage.LogID
 }
 
 // Persist is one value to keep; nil means delete. Keys are text, at most 64

@@ -64,6 +64,9 @@ func (b *pullBook) count(from *node) (n int) {
 
 // want asks for what is missing of l, soon.
 func (c *Core) want(l *logState) {
+	if l.closed {
+		return
+	}
 	if l.pull != 0 {
 		c.considerFaster(l)
 		return
@@ -99,7 +102,7 @@ func (c *Core) expected(n *node, commits uint64) time.Duration {
 func (c *Core) bestSource(l *logState, shunned []int) (best *node, busy bool) {
 	var least time.Duration
 	for _, n := range c.nodes.order {
-		if n.link == nil || !n.link.usable() || n.holding(l) <= l.held || slices.Contains(shunned, n.slot) {
+		if n.link == nil || !n.link.usable() || n.holding(l) <= l.held || l.origin.forked && n.id == l.id.Node || slices.Contains(shunned, n.slot) {
 			continue
 		}
 		if d := c.expected(n, n.holding(l)-l.held); best == nil || d < least {
@@ -163,7 +166,7 @@ func (c *Core) dispatch() {
 // assign finds a pull for l. It reports whether l must go on waiting.
 func (c *Core) assign(l *logState, made *[]*pull) bool {
 	b := &c.pulls
-	if l.pull != 0 || !c.nodes.admitted[l.id.Node] {
+	if l.pull != 0 || l.closed || !c.nodes.admitted[l.id.Node] {
 		return false
 	}
 	if c.now < l.retryAt {

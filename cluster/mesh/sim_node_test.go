@@ -127,7 +127,7 @@ func (n *simNode) start() {
 	}
 	for _, id := range n.disk.order {
 		log := n.disk.logs[id]
-		r.Vector = append(r.Vector, Head{id, uint64(len(log)), log[len(log)-1].hash})
+		r.Vector = append(r.Vector, Head{Log: id, Sequence: uint64(len(log)), Tip: log[len(log)-1].hash})
 	}
 	core.Restore(w.now, r)
 	if err := core.SetSelf(w.now, Self{Name: n.name, Addresses: []string{n.name + ":8000"}, Version: "sim"}); err != nil {

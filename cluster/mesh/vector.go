@@ -23,6 +23,9 @@ type logState struct {
 	up     *node  // the neighbor that first told of the newest commit
 	upFor  uint64 // the sequence of that commit
 
+	closed bool // ends in a fork: nothing follows under this name
+	digAt  Time // before, no neighbor is asked where the log forks
+
 	wanted   bool // in pullBook.wanted
 	pull     uint64
 	failures int
@@ -32,10 +35,11 @@ type logState struct {
 
 // origin is one node's share of the vector.
 type origin struct {
-	id   storage.NodeID
-	logs []*logState // by nonce
-	sum  uint64
-	mix  uint64
+	id     storage.NodeID
+	logs   []*logState // by nonce
+	forked bool        // equivocates: others are asked for its logs, itself is not
+	sum    uint64
+	mix    uint64
 }
 
 // vector is what is held here: log -> highest contiguous sequence, with hashes
@@ -89,12 +93,18 @@ func (c *Core) setHeld(l *logState, sequence uint64, tip storage.Hash) {
 	var id [storage.LogIDSize]byte
 	l.id.AppendBinary(id[:0])
 	hash := hash8("erwik head 1\x00", id[:], seq[:], tip[:])
+	if sequence == 0 {
+		hash = 0
+	}
 	o := l.origin
 	o.sum += hash - l.hash
 	l.hash = hash
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], o.sum)
 	mix := hash8("erwik heads 1\x00", o.id[:], sum[:])
+	if o.sum == 0 {
+		mix = 0
+	}
 	v.sum += mix - o.mix
 	o.mix = mix
 
@@ -116,9 +126,41 @@ func (c *Core) setHeld(l *logState, sequence uint64, tip storage.Hash) {
 	}
 }
 
+// lowerHeld takes back what has moved to a branch.
+func (c *Core) lowerHeld(l *logState, sequence uint64, tip storage.Hash) {
+	was := l.held
+	c.setHeld(l, sequence, tip) // counts nobody as further behind: all may be known to hold more
+	for _, n := range c.nodes.slots {
+		if n.slot != c.self {
+			known := n.holding(l)
+			n.behind -= (was - min(known, was)) - (sequence - min(known, sequence))
+		}
+	}
+}
+
+// split makes a log into branches: see Split.
+func (c *Core) split(s *Split) {
+	l, into := c.addLog(s.Kept.Log), c.addLog(s.Into.Log)
+	if l == nil || into == nil || s.Kept.Sequence > l.held || s.Into.Sequence < into.held {
+		c.drop(nil, DropGap)
+		return
+	}
+	c.lowerHeld(l, s.Kept.Sequence, s.Kept.Tip)
+	l.closed, into.closed, l.origin.forked = true, s.Into.Closed, true
+	c.setHeld(into, s.Into.Sequence, s.Into.Tip)
+	c.alarmOnce(Alarm{Kind: AlarmFork, Node: l.id.Node, Log: l.id,
+		Text: fmt.Sprintf("it signed two commits for sequence %d; nothing more is asked of it", s.Kept.Sequence+1)})
+}
+
 func (c *Core) restoreHead(h Head) {
 	l := c.addLog(h.Log)
-	if l == nil || h.Sequence <= l.held {
+	if l == nil {
+		return
+	}
+	if h.Closed {
+		l.closed, l.origin.forked = true, true
+	}
+	if h.Sequence <= l.held {
 		return
 	}
 	c.setHeld(l, h.Sequence, h.Tip)
@@ -199,6 +241,9 @@ func (c *Core) appended(entries []Entry) {
 		l := c.addLog(e.Log)
 		if l == nil {
 			continue
+		}
+		if e.Split != nil {
+			c.split(e.Split)
 		}
 		if e.Sequence != l.held+1 {
 			c.drop(nil, DropGap)
