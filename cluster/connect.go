@@ -59,11 +59,15 @@ func (n *Node) remember(id storage.NodeID, address string) {
 	n.conns.joined[id] = address
 }
 
+func dialTCP(ctx context.Context, address string) (net.Conn, error) {
+	return (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", address)
+}
+
 // dialTLS connects to address and proves both keys.
 func (n *Node) dialTLS(ctx context.Context, address, proto string, want storage.NodeID) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
-	conn, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", address)
+	conn, err := n.cfg.Dial(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}

@@ -32,6 +32,8 @@ type Config struct {
 	Join      []string // HOST:PORT of nodes to join
 	Token     Token    // by which Join is asked
 	Logger    *slog.Logger
+	// Dial connects to HOST:PORT of another node; nil: over TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	// PageName turns a git path into the name that events show.
 	PageName func(path string) string
 	// Tell hands events to local readers; it must not block. Watched reports
@@ -83,6 +85,9 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, self: cfg.Store.Node(), key: cfg.Store.Key(), start: time.Now(), admitted: make(map[storage.NodeID]bool),
 		joins: make(chan struct{}, maxJoins),
+	}
+	if cfg.Dial == nil {
+		n.cfg.Dial = dialTCP
 	}
 	if cfg.Tell == nil {
 		n.cfg.Tell, n.cfg.Watched = func(*Item) {}, func() bool { return false }

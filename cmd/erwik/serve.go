@@ -138,7 +138,7 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 	addr = listener.Addr()
 	n.member, err = cluster.Open(cluster.Config{
 		Store: n.store, Dir: s.data, Name: s.name, Version: programVersion(), Listen: addr.String(), Advertise: s.advertise,
-		Secret: s.secret, Join: s.join, Token: token, Logger: log, PageName: pageName,
+		Secret: s.secret, Join: s.join, Token: token, Logger: log, Dial: s.dial, PageName: pageName,
 		Tell: func(i *cluster.Item) { n.feed.Publish(i) }, Watched: func() bool { return n.feed.Readers() > 0 },
 	})
 	if err != nil {

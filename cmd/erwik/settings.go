@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -25,6 +26,8 @@ type settings struct {
 	logFormat, logLevel                 string
 	drain                               time.Duration
 	config                              string
+
+	dial func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
 
 func (s *settings) flags(f *pflag.FlagSet) {
