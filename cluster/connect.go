@@ -52,6 +52,8 @@ func (c *connections) closeAll() {
 	}
 }
 
+var errLinked = errors.New("cluster: the neighbor has made the link meanwhile")
+
 // remember notes an address by which a node was reached.
 func (n *Node) remember(id storage.NodeID, address string) {
 	n.conns.mu.Lock()
@@ -99,7 +101,17 @@ func (n *Node) dialAny(ctx context.Context, id storage.NodeID, addresses []strin
 
 // dialLink does one dial for the core.
 func (n *Node) dialLink(d mesh.Dial) {
-	conn, err := n.dialAny(n.ctx, d.Node, d.Addresses, protoLink)
+	var conn *tls.Conn
+	err := errLinked
+	if _, up := n.hub.UpSince(d.Node); !up {
+		conn, err = n.dialAny(n.ctx, d.Node, d.Addresses, protoLink)
+	}
+	if _, up := n.hub.UpSince(d.Node); err == nil && up {
+		// The neighbor was quicker. Else, on a slow link, each new connection
+		// would end the one before, and the other side dial again.
+		conn.Close()
+		err = errLinked
+	}
 	if err == nil {
 		err = n.hub.Dial(n.ctx, d.Node, conn)
 	}

@@ -40,6 +40,8 @@
 //	3 end       0 complete or 1 failed, then a text
 //	4 cancel    nothing; no more data is sent
 //	5 locate    commit hashes (20 each, at most 64); answered by end, with spans
+//	6 stories   commit hashes (20 each, at most 16); answered by end, with JSON: how each came to the
+//	            neighbor, in the form of commits/{hash}
 //	            (log 40, 0, sequence 8) instead of a text for those that are held
 //
 // A record is: commit hash (20), length of the log entry (uvarint), log entry,

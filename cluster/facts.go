@@ -33,16 +33,22 @@ func (n *Node) Neighbors() (list any) {
 	return list
 }
 
-// Spread returns how many nodes are known to hold a commit, of how many.
-func (n *Node) Spread(h storage.Hash) (have, of int) {
+// Spread returns how many nodes are known to hold a commit, of how many, and
+// for a save of this node that was the newest of its log when all had it, how
+// long that took; else 0.
+func (n *Node) Spread(h storage.Hash) (have, of int, took time.Duration) {
 	at, err := n.cfg.Store.Locate(h)
 	n.coreMu.Lock()
 	defer n.coreMu.Unlock()
 	if err != nil {
 		_, of = n.core.Spread(storage.LogID{}, 0)
-		return 0, of
+		return 0, of, 0
 	}
-	return n.core.Spread(at.Log, at.UpTo)
+	have, of = n.core.Spread(at.Log, at.UpTo)
+	if have >= of {
+		took = n.core.SpreadTime(h)
+	}
+	return have, of, took
 }
 
 // story is this node's part in commits/{hash}.
@@ -64,9 +70,14 @@ type hop struct {
 
 // Story returns how a commit came here and which notices of it came too late.
 func (n *Node) Story(h storage.Hash) (any, bool) {
+	s, found := n.story(h)
+	return s, found
+}
+
+func (n *Node) story(h storage.Hash) (story, bool) {
 	c, err := n.cfg.Store.Commit(h)
 	if err != nil {
-		return nil, false
+		return story{Hops: []hop{}, Discarded: map[string]int{}}, false
 	}
 	s := story{Commit: h, Page: n.cfg.PageName(c.Path), Log: c.Log, Sequence: c.Sequence, Hops: []hop{}, Discarded: map[string]int{}}
 	n.do(func(core *mesh.Core, now mesh.Time) {

@@ -2,11 +2,16 @@ package cluster
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -127,5 +132,50 @@ func TestTokensMadeAtOnceAreAllKept(t *testing.T) {
 	wg.Wait()
 	if all, err := readTokens(dir); err != nil || len(all) != 20 {
 		t.Errorf("%d tokens, %v", len(all), err)
+	}
+}
+
+// TestSlowDialLeavesANewLinkAlone: a dial that ends after the other side has
+// made the link does not replace it, else two slow ends would go on replacing
+// each other's connections.
+func TestSlowDialLeavesANewLinkAlone(t *testing.T) {
+	var slow atomic.Bool
+	dialing, goOn := make(chan struct{}, 16), make(chan struct{})
+	a := startWith(t, "a", func(c *Config) {
+		c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+			if slow.Load() {
+				dialing <- struct{}{}
+				<-goOn
+			}
+			return dialTCP(ctx, address)
+		}
+	})
+	b := start(t, "b", a.address())
+	id := b.cfg.Store.Node()
+	linked := func(after time.Time) (at time.Time) {
+		t.Helper()
+		eventually(t, "a link", func() error {
+			var up bool
+			if at, up = a.hub.UpSince(id); !up || !at.After(after) {
+				return errors.New("there is none")
+			}
+			return nil
+		})
+		return at
+	}
+	before := linked(time.Time{})
+	slow.Store(true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.dialLink(mesh.Dial{Node: id, Addresses: []string{b.address()}})
+	}()
+	<-dialing
+	b.hub.Drop(a.cfg.Store.Node(), "the test drops it")
+	made := linked(before) // by b: all dials of a wait
+	close(goOn)
+	<-done
+	if at, up := a.hub.UpSince(id); !up || at != made {
+		t.Errorf("the link was made at %s, now at %s (%t)", made, at, up)
 	}
 }

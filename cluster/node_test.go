@@ -20,15 +20,22 @@ const testSecret = "a secret for the tests"
 // start runs a node with a store in memory on loopback.
 func start(t testing.TB, name string, join ...string) *Node {
 	t.Helper()
+	return startWith(t, name, func(c *Config) { c.Join = join })
+}
+
+func startWith(t testing.TB, name string, change func(*Config)) *Node {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := Open(Config{
+	cfg := Config{
 		Store: openStore(t, name), Dir: t.TempDir(), Name: name, Version: "test", Listen: l.Addr().String(),
-		Secret: testSecret, Join: join, Token: Token{Secret: testSecret},
+		Secret: testSecret, Token: Token{Secret: testSecret},
 		PageName: func(path string) string { return strings.TrimSuffix(path, storage.PageSuffix) },
-	})
+	}
+	change(&cfg)
+	n, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +98,7 @@ func TestNodesJoinAndConverge(t *testing.T) {
 	}
 	last := save(t, a.cfg.Store, "Last.md", "x")
 	eventually(t, "the save is known to be on 3 of 3", func() error {
-		if have, of := a.Spread(last.Hash); have != 3 || of != 3 {
+		if have, of, _ := a.Spread(last.Hash); have != 3 || of != 3 {
 			return fmt.Errorf("on %d of %d", have, of)
 		}
 		return nil

@@ -19,6 +19,7 @@ const (
 	frameEnd     = 3
 	frameCancel  = 4
 	frameLocate  = 5
+	frameStories = 6
 
 	pullHead     = 4 + 1 + 8
 	maxPullFrame = maxChunk + 64<<10
@@ -188,7 +189,7 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		case <-a.gone:
 		case <-p.done:
 		}
-	case frameRequest, frameLocate:
+	case frameRequest, frameLocate, frameStories:
 		return p.serve(f, id)
 	case frameCancel:
 		p.mu.Lock()

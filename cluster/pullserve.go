@@ -37,9 +37,12 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 	work := func() {
 		end := []byte{endComplete}
 		var err error
-		if f.kind == frameLocate {
+		switch f.kind {
+		case frameLocate:
 			end, err = p.locate(f.body)
-		} else {
+		case frameStories:
+			end, err = p.stories(f.body)
+		default:
 			err = p.answer(f.body, id, s.stop)
 		}
 		if err != nil {

@@ -283,6 +283,9 @@ func (t *tx) applyBranches() {
 	mu := &t.s.mu
 	maps.Copy(mu.branches, t.branches)
 	maps.Copy(mu.family, t.families)
+	if len(t.branches) > 0 {
+		t.s.cache.forgetPlaces()
+	}
 	if mu.branches[mu.own].closed {
 		mu.own = LogID{} // a restored memory image, or a misused key: never write there again
 	}

@@ -18,6 +18,13 @@ func (c *caches) init() {
 	c.located = newLRU[Hash, Span](locatedCacheCount)
 }
 
+// forgetPlaces drops what is known of where commits stand.
+func (c *caches) forgetPlaces() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.located = newLRU[Hash, Span](locatedCacheCount)
+}
+
 func (c *caches) getHeads(path string) (heads []Head, version uint64, found bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

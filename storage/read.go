@@ -323,7 +323,11 @@ func (s *Store) Locate(h Hash) (Span, error) {
 	if err != nil {
 		return Span{}, fmt.Errorf("locate commit %s: %w", h, err)
 	}
-	at = Span{Log: c.Log, UpTo: c.Sequence}
+	stands, err := s.Place(c)
+	if err != nil {
+		return Span{}, fmt.Errorf("locate commit %s: %w", h, err)
+	}
+	at = Span{Log: stands.Log, UpTo: stands.Sequence}
 	s.cache.mu.Lock()
 	s.cache.located.put(h, at, 1)
 	s.cache.mu.Unlock()

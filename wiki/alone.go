@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"time"
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/page"
@@ -23,13 +24,18 @@ func (Alone) Fetch(context.Context, []storage.Hash) error {
 }
 
 // Spread is one of one.
-func (Alone) Spread(storage.Hash) (have, of int) { return 1, 1 }
+func (Alone) Spread(storage.Hash) (have, of int, took time.Duration) { return 1, 1, 0 }
 
 // Neighbors is empty.
 func (Alone) Neighbors() any { return []any{} }
 
 // Story knows nothing.
 func (Alone) Story(storage.Hash) (any, bool) { return nil, false }
+
+// Stories knows nothing either.
+func (Alone) Stories(_ context.Context, hashes []storage.Hash) []any {
+	return make([]any, len(hashes))
+}
 
 // Network knows this node and no link.
 func (a Alone) Network(what string) (any, error) {

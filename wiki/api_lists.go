@@ -237,6 +237,11 @@ func (h *Handler) apiCommit(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return badRequest("hash", "%v", err)
 	}
+	if r.URL.Query().Get("nodes") == "all" {
+		if _, ok := h.mesh.Story(hash); ok {
+			return answerJSON(w, r, http.StatusOK, h.mesh.Stories(r.Context(), []storage.Hash{hash})[0])
+		}
+	}
 	if story, ok := h.mesh.Story(hash); ok {
 		return answerJSON(w, r, http.StatusOK, story)
 	}

@@ -32,7 +32,11 @@ type pageAnswer struct {
 type nodesEntry struct {
 	Have int `json:"have"`
 	Of   int `json:"of"`
+	// Took is in how many milliseconds all had it, if that is known.
+	Took float64 `json:"ms,omitempty"`
 }
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // versionEntry is one of the versions of a page in conflict.
 type versionEntry struct {
@@ -98,14 +102,14 @@ func (h *Handler) apiGet(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	a := &pageAnswer{
 		Path: p.Name, Title: titleOf(p.Name, p.Text), Text: string(p.Text),
-		Heads: orEmpty(p.Heads), Conflict: p.Conflict, Nodes: nodesEntry{1, 1},
+		Heads: orEmpty(p.Heads), Conflict: p.Conflict, Nodes: nodesEntry{Have: 1, Of: 1},
 	}
 	if p.Latest == nil {
 		return a
 	}
 	a.Author = p.Latest.Author.Name
 	a.Time = new(unixTime(p.Latest.Author.Time))
-	a.Nodes.Have, a.Nodes.Of = h.mesh.Spread(p.Latest.Hash)
+	a.Nodes = h.spread(p.Latest.Hash)
 	if c := p.Commit(); c != nil {
 		a.Commit = &c.Hash
 	}
@@ -116,6 +120,12 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 		})
 	}
 	return a
+}
+
+// spread says how far a commit has come.
+func (h *Handler) spread(hash storage.Hash) nodesEntry {
+	have, of, took := h.mesh.Spread(hash)
+	return nodesEntry{have, of, milliseconds(took)}
 }
 
 // oldRevision reads the revision that an address names; one that deletes the
@@ -144,7 +154,7 @@ func (h *Handler) apiRevision(w http.ResponseWriter, r *http.Request, name page.
 		Heads: []storage.Hash{hash}, Commit: &hash,
 		Author: c.Author.Name, Time: new(unixTime(c.Author.Time)),
 	}
-	a.Nodes.Have, a.Nodes.Of = h.mesh.Spread(hash)
+	a.Nodes = h.spread(hash)
 	return answerJSON(w, r, http.StatusOK, a)
 }
 

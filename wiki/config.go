@@ -21,9 +21,10 @@ type Store interface {
 // Spreader knows how far a commit has come.
 type Spreader interface {
 	// Spread returns how many nodes are known to hold a commit, this one
-	// included, of how many. It is called on every page view and must not
-	// block.
-	Spread(h storage.Hash) (have, of int)
+	// included, of how many, and, once all have a save of this node, how long
+	// that took; 0 if it is not known. It is called on every page view and must
+	// not block.
+	Spread(h storage.Hash) (have, of int, took time.Duration)
 }
 
 // Observer knows what this node sees of the mesh. What it returns is encoded
@@ -35,6 +36,9 @@ type Observer interface {
 	Neighbors() any
 	// Story returns how a commit came here; false if nothing is known of it.
 	Story(h storage.Hash) (any, bool)
+	// Stories returns the same of several commits, with the hops of all nodes
+	// that can be asked quickly.
+	Stories(ctx context.Context, hashes []storage.Hash) []any
 }
 
 // Mesh is what the wiki asks of the mesh that carries it. [Alone] is the mesh

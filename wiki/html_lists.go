@@ -139,12 +139,14 @@ func (h *Handler) conflictsPage(w http.ResponseWriter, r *http.Request) error {
 }
 
 // spreadWords says how far a revision has come.
-func spreadWords(have, of int) string {
+func spreadWords(s nodesEntry) string {
 	switch {
-	case have >= of:
-		return fmt.Sprintf("It is on all %d nodes.", of)
-	case have <= 1:
-		return fmt.Sprintf("It is only on this node of %d so far.", of)
+	case s.Have >= s.Of && s.Took > 0:
+		return fmt.Sprintf("It is on all %d nodes, after %s.", s.Of, web.Took(s.Took))
+	case s.Have >= s.Of:
+		return fmt.Sprintf("It is on all %d nodes.", s.Of)
+	case s.Have <= 1:
+		return fmt.Sprintf("It is only on this node of %d so far.", s.Of)
 	}
-	return fmt.Sprintf("It is on %d of %d nodes so far.", have, of)
+	return fmt.Sprintf("It is on %d of %d nodes so far.", s.Have, s.Of)
 }

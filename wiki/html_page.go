@@ -207,8 +207,8 @@ func (h *Handler) savedNotice(r *http.Request, p *page.Page) []web.Notice {
 	case query.Has("unchanged"):
 		n.Text = "Nothing was changed, so nothing was saved."
 	}
-	if have, of := h.mesh.Spread(p.Latest.Hash); of > 1 {
-		n.Text += " " + spreadWords(have, of)
+	if s := h.spread(p.Latest.Hash); s.Of > 1 {
+		n.Spread = spreadWords(s)
 	}
 	return []web.Notice{n}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -394,12 +395,12 @@ func TestHotPageFollowsEveryChange(t *testing.T) {
 // wide is a mesh that has spread everything to two of three nodes.
 type wide struct{ wiki.Alone }
 
-func (wide) Spread(storage.Hash) (have, of int) { return 2, 3 }
+func (wide) Spread(storage.Hash) (have, of int, took time.Duration) { return 2, 3, 0 }
 
 func TestSpreadIsShown(t *testing.T) {
 	w := newWorld(t, func(c *wiki.Config) { c.Mesh = wide{} })
 	answer := w.form("/Page", "text", "x\n", "action", "save")
-	wantBody(t, w.get(answer.Header().Get("Location")), "It is on 2 of 3 nodes so far.", `<span data-spread="partial">on 2 of 3 nodes</span>`)
+	wantBody(t, w.get(answer.Header().Get("Location")), "<span data-spread-told> It is on 2 of 3 nodes so far.</span>", `<span data-spread="partial">on 2 of 3 nodes</span>`)
 	wantBody(t, w.get("/Page"), `<span data-spread="partial">on 2 of 3 nodes</span>`)
 	if nodes := decode(t, w.get(api+"pages/Page"))["nodes"].(fields); nodes["have"] != 2.0 || nodes["of"] != 3.0 {
 		t.Errorf("nodes %v", nodes)

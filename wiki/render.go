@@ -41,9 +41,10 @@ type rendered struct {
 
 // assembled is a rendered page with the two parts in their places.
 type assembled struct {
-	conflicts, have, of int
-	body                []byte
-	etag, length        []string
+	conflicts    int
+	nodes        nodesEntry
+	body         []byte
+	etag, length []string
 }
 
 // newRendered cuts a page at its markers.
@@ -71,12 +72,12 @@ func (e *rendered) cost() int {
 
 // assemble returns the page with these parts, the same bytes again while they
 // stay the same.
-func (e *rendered) assemble(conflicts, have, of int) *assembled {
-	if a := e.whole.Load(); a != nil && a.conflicts == conflicts && a.have == have && a.of == of {
+func (e *rendered) assemble(conflicts int, nodes nodesEntry) *assembled {
+	if a := e.whole.Load(); a != nil && a.conflicts == conflicts && a.nodes == nodes {
 		return a
 	}
-	a := &assembled{conflicts: conflicts, have: have, of: of}
-	spread := web.SpreadNote(have, of)
+	a := &assembled{conflicts: conflicts, nodes: nodes}
+	spread := web.SpreadNote(nodes.Have, nodes.Of, nodes.Took)
 	if e.latest.IsZero() {
 		spread = ""
 	}
@@ -186,11 +187,11 @@ func sameHeads(heads []storage.Head, hashes []storage.Hash) bool {
 
 // answerRendered sends a rendered page, or says that the reader has it.
 func (h *Handler) answerRendered(w http.ResponseWriter, r *http.Request, e *rendered) {
-	have, of := 1, 1
+	spread := nodesEntry{Have: 1, Of: 1}
 	if !e.latest.IsZero() {
-		have, of = h.mesh.Spread(e.latest)
+		spread = h.spread(e.latest)
 	}
-	a := e.assemble(h.conflicts.Count(), have, of)
+	a := e.assemble(h.conflicts.Count(), spread)
 	header := w.Header()
 	setSecurityHeaders(header)
 	header["Content-Type"] = valueHTML

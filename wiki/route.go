@@ -57,6 +57,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 	return append(rows,
 		row{"/-/static/{file:(?s:.+)}", methods{"GET": h.static}},
 		row{"/-/recent", methods{"GET": h.recentPage}},
+		row{"/-/mesh", methods{"GET": h.meshPage}},
 		row{"/-/conflicts", methods{"GET": h.conflictsPage}},
 		row{"/-/login", methods{"GET": h.loginForm, "POST": h.login}},
 		row{"/-/healthz", methods{"GET": h.healthz}},

@@ -1,6 +1,10 @@
 package mesh
 
-import "github.com/erwik/erwik/storage"
+import (
+	"time"
+
+	"github.com/erwik/erwik/storage"
+)
 
 // tale is a Story with slots for names.
 type tale struct {
@@ -8,6 +12,7 @@ type tale struct {
 	heard, pulled *node
 	at            Time
 	late          []lateCount
+	whole         Time // when all nodes were known to have it, 0 before
 }
 
 type lateCount struct {
@@ -53,6 +58,31 @@ func (s *storyBook) discarded(hash storage.Hash, from *node) {
 		}
 	}
 	t.late = append(t.late, lateCount{from, 1})
+}
+
+// noteWhole looks whether all nodes now have the newest commit of a log.
+func (c *Core) noteWhole(l *logState) {
+	at, ok := c.story.byHash[l.tip]
+	if !ok || c.story.ring[at].whole != 0 {
+		return
+	}
+	if have, of := c.Spread(l.id, l.held); have >= of {
+		c.story.ring[at].whole = c.now
+	}
+}
+
+// SpreadTime is how long it took until all nodes were known to have a save of
+// this node; 0 if that is not known.
+func (c *Core) SpreadTime(hash storage.Hash) time.Duration {
+	at, ok := c.story.byHash[hash]
+	if !ok {
+		return 0
+	}
+	t := &c.story.ring[at]
+	if t.whole == 0 || t.heard != nil || t.pulled != nil {
+		return 0
+	}
+	return t.whole.Sub(t.at)
 }
 
 // Story tells what became of a commit here, among the last MaxStories.

@@ -187,6 +187,9 @@ func (c *Core) setHolding(n *node, l *logState, sequence uint64) {
 	} else if n.lacks == 0 {
 		n.lacks = c.now
 	}
+	if sequence >= l.held && l.held > 0 {
+		c.noteWhole(l)
+	}
 }
 
 // learnHolding takes the word of from (n itself or one who knows) that n holds l

@@ -29,7 +29,8 @@ const (
 	writeTime = 5 * time.Minute
 	// maxSubs bounds the subscriptions of one connection; each needs one.
 	maxSubs = 4
-	// raceTime is how old a link may be for another one to be taken for a dial
+	// raceTime, and three times what making it took, is how old a link may be for
+	// another one to be taken for a dial
 	// at the same moment; an older one is what a restart has left behind.
 	raceTime = 5 * time.Second
 	// quickTime is how long nats.go may take for a frame before all further
@@ -165,10 +166,11 @@ func (h *Hub) add(l *Link) error {
 		h.mu.Unlock()
 		return ErrClosed
 	}
-	if old != nil && old.dialer().Compare(l.dialer()) < 0 && time.Since(old.born) < raceTime {
+	if old != nil && old.dialer().Compare(l.dialer()) < 0 && time.Since(old.born) < raceTime+3*old.took {
 		h.mu.Unlock()
 		return fmt.Errorf("%w: there is a link already, and the lower id's stays", ErrClosed)
 	}
+	l.took = time.Since(l.born)
 	h.links[l.peer] = l
 	if l.accepted {
 		h.tokens[token(l.peer)] = l.peer
@@ -203,6 +205,17 @@ func (h *Hub) Send(peer storage.NodeID, frame []byte) {
 	if l != nil {
 		l.send(frame)
 	}
+}
+
+// UpSince returns when the link to peer came up; ok is false if there is none.
+func (h *Hub) UpSince(peer storage.NodeID) (at time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	l := h.links[peer]
+	if l == nil {
+		return at, false
+	}
+	return l.born, true
 }
 
 // Drop closes the link to peer at once, if there is one.

@@ -18,6 +18,7 @@ type Link struct {
 	conn     *watchedConn
 	accepted bool
 	born     time.Time
+	took     time.Duration // from there until it was up
 	publish  func(frame []byte) error
 	stop     func() // ends the NATS side
 	queue    chan []byte

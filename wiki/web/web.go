@@ -147,10 +147,11 @@ type Revision struct {
 
 // Notice is a message above the content.
 type Notice struct {
-	Class string // "", "warn", "bad", "saved"
-	Text  string
-	Links []Link
-	Live  bool // screen readers announce it
+	Class  string // "", "warn", "bad", "saved"
+	Text   string
+	Links  []Link
+	Spread string // how far a save has come
+	Live   bool   // screen readers announce it
 }
 
 // ConflictsLink is the link to the list of conflicts, with their number.
@@ -161,9 +162,22 @@ func ConflictsLink(n int) template.HTML {
 	return template.HTML(fmt.Sprintf(`<a href="/-/conflicts">Conflicts<span class="count">%d</span></a>`, n))
 }
 
-// SpreadNote says how many nodes hold the revision; nothing where there is
-// only this one.
-func SpreadNote(have, of int) template.HTML {
+// Took is a short time as people read it.
+func Took(ms float64) string {
+	switch {
+	case ms < 10:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 1000:
+		return fmt.Sprintf("%.0f ms", ms)
+	case ms < 100_000:
+		return fmt.Sprintf("%.1f s", ms/1000)
+	}
+	return fmt.Sprintf("%.0f min", ms/60_000)
+}
+
+// SpreadNote says how many nodes hold the revision, and after what time all
+// did, if that is known; nothing where there is only this one.
+func SpreadNote(have, of int, ms float64) template.HTML {
 	if of <= 1 {
 		return ""
 	}
@@ -171,7 +185,11 @@ func SpreadNote(have, of int) template.HTML {
 	if have >= of {
 		state = "whole"
 	}
-	return template.HTML(fmt.Sprintf(` · <span data-spread="%s">on %d of %d nodes</span>`, state, have, of))
+	after := ""
+	if ms > 0 {
+		after = ", " + Took(ms)
+	}
+	return template.HTML(fmt.Sprintf(` · <span data-spread="%s">on %d of %d nodes%s</span>`, state, have, of, after))
 }
 
 func (w *Writer) fill(c *Chrome) {

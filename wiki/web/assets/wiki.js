@@ -6,6 +6,45 @@
   const form = document.querySelector("[data-editor]");
   if (form) editor(form);
   else if (page) reader(page);
+  const list = document.querySelector("[data-live]");
+  if (list) live(list);
+
+  // live shows a list again when something happens that concerns it, and now
+  // and then if it asks for that. The server writes it; a reader who has gone
+  // on to older entries, or is choosing something in it, is left alone.
+  function live(list) {
+    if (new URLSearchParams(location.search).has("cursor") || !window.EventSource) return;
+    const pause = 300;
+    let source = null, timer = 0, running = false, again = false, last = "";
+
+    function show() {
+      timer = 0;
+      if (running) { again = true; return; }
+      if (document.hidden || list.contains(document.activeElement)) return;
+      running = true;
+      fetch(location.pathname).then((r) => r.ok ? r.text() : "").then((text) => {
+        const fresh = text && new DOMParser().parseFromString(text, "text/html").querySelector("[data-live]");
+        if (!fresh || fresh.innerHTML === last) return;
+        last = fresh.innerHTML;
+        list.replaceChildren(...fresh.childNodes);
+      }).catch(() => {}).finally(() => {
+        running = false;
+        if (again) { again = false; soon(); }
+      });
+    }
+    function soon() { if (!timer) timer = setTimeout(show, pause); }
+    function listen() {
+      if (source || document.hidden) return;
+      source = new EventSource("/-/api/v1/events");
+      for (const name of list.dataset.live.split(" ")) source.addEventListener(name, soon);
+    }
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden && source) { source.close(); source = null; } else if (!document.hidden) { listen(); soon(); }
+    });
+    const every = Number(list.dataset.every);
+    if (every) setInterval(soon, every * 1000);
+    listen();
+  }
 
   // reader tells of new revisions of the page shown, and how far its newest
   // one has spread. Browsers allow few connections to one host, so only a
@@ -20,8 +59,13 @@
       if (!spread || tries === 0) return;
       fetch("/-/api/v1/pages/" + encodeURIComponent(page) + "?fields=nodes").then((r) => r.json()).then((p) => {
         if (!p.nodes || p.commit !== commit) return;
-        spread.textContent = "on " + p.nodes.have + " of " + p.nodes.of + (p.nodes.of === 1 ? " node" : " nodes");
-        if (p.nodes.have < p.nodes.of) setTimeout(() => refresh(tries - 1), 1000);
+        let words = "on " + p.nodes.have + " of " + p.nodes.of + (p.nodes.of === 1 ? " node" : " nodes");
+        const ms = p.nodes.ms;
+        if (ms) words += ", " + (ms < 10 ? ms.toFixed(1) + " ms" : ms < 1000 ? Math.round(ms) + " ms" : (ms / 1000).toFixed(1) + " s");
+        spread.textContent = words;
+        const told = document.querySelector("[data-spread-told]");
+        if (told) told.textContent = " It is " + words + ".";
+        if (p.nodes.have < p.nodes.of) setTimeout(() => refresh(tries - 1), tries > 28 ? 150 : 1000);
       }).catch(() => {});
     }
     function listen() {
