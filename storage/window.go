@@ -105,7 +105,7 @@ func (s *Store) readPlaced(window []placed) (fit int, err error) {
 	}
 	defer func() { err = errors.Join(err, s.corrupt(it.Close())) }()
 	fit = len(window)
-	size := 0
+	size, bases := 0, 0
 	var key []byte
 	for from := 0; from < len(window); {
 		to := from + 1
@@ -139,8 +139,40 @@ func (s *Store) readPlaced(window []placed) (fit int, err error) {
 				fit, size = shrink(window, fit)
 			}
 		}
+		if bases < windowBytes {
+			n, err := s.readBases(it, page)
+			if bases += n; err != nil {
+				return 0, err
+			}
+		}
 	}
 	return fit, it.Error()
+}
+
+// readBases reads, into the cache, the texts of parents that are not in the
+// window themselves: whoever sends a commit asks for them next. They lie near.
+func (s *Store) readBases(it *pebble.Iterator, page []placed) (size int, err error) {
+	for i := range page {
+		for _, parent := range page[i].record.Parents {
+			if slices.ContainsFunc(page, func(w placed) bool { return w.hash == parent }) {
+				continue
+			}
+			if _, found := s.cache.getContent(parent); found {
+				continue
+			}
+			at, err := s.readPlace(parent)
+			if err != nil {
+				return size, fmt.Errorf("read parent %s of %.100q: %w", parent, page[i].path, err)
+			}
+			key := pageKey(nil, at.path, partContent, at.arrival)
+			if it.SeekGE(key) && string(it.Key()) == string(key) {
+				content := append([]byte(nil), it.Value()...)
+				s.cache.fillContent(parent, content)
+				size += len(content)
+			}
+		}
+	}
+	return size, nil
 }
 
 // shrink lets the texts of the last positions go until half of what a window
