@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -133,12 +134,15 @@ func (r *packReader) content(dst []byte, size int64) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errPack, cutShort(err))
 	}
-	if int64(cap(dst)) < size {
-		dst = make([]byte, 0, size)
-	}
-	dst = dst[:size]
-	if _, err := io.ReadFull(z, dst); err != nil {
-		return nil, fmt.Errorf("%w: %w", errPack, cutShort(err))
+	for int64(len(dst)) < size { // memory is taken as the bytes come, not as they are announced
+		if len(dst) == cap(dst) {
+			dst = slices.Grow(dst, int(min(size-int64(len(dst)), int64(max(256<<10, len(dst))))))
+		}
+		n := min(cap(dst), int(size))
+		if _, err := io.ReadFull(z, dst[len(dst):n]); err != nil {
+			return nil, fmt.Errorf("%w: %w", errPack, cutShort(err))
+		}
+		dst = dst[:n]
 	}
 	return dst, ended(z)
 }

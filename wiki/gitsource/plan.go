@@ -203,7 +203,7 @@ func (p *Plan) merge(i int32, t *trie) *trie {
 				all = append(all, r)
 			}
 		}
-		parents := p.independent(all, now)
+		parents := p.independent(all)
 		var r int32
 		switch {
 		case len(parents) == 0 && now == gone:
@@ -220,27 +220,14 @@ func (p *Plan) merge(i int32, t *trie) *trie {
 	return t
 }
 
-// independent leaves out revisions that another one follows. Like git, it keeps
-// one with the text of the merge if all of those would go.
-func (p *Plan) independent(all []int32, now content) []int32 {
-	var kept, same []int32
+// independent leaves out revisions that another one follows.
+func (p *Plan) independent(all []int32) (kept []int32) {
 	for _, r := range all {
-		followed := false
-		for _, other := range all {
-			followed = followed || other != r && p.follows(other, r)
-		}
-		if !followed {
+		if !slices.ContainsFunc(all, func(other int32) bool { return other != r && p.follows(other, r) }) {
 			kept = append(kept, r)
-		} else if p.contentAt(r) == now {
-			same = append(same, r)
 		}
 	}
-	for _, r := range kept {
-		if p.contentAt(r) == now {
-			same = nil
-		}
-	}
-	return append(kept, same...)
+	return kept
 }
 
 // follows reports whether revision r has old among its ancestors.
