@@ -250,3 +250,5 @@ func TestGrownHistory(t *testing.T) {
 		}
 	}
 }
+
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
