@@ -107,8 +107,11 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 	if err != nil {
 		return err
 	}
-	store := p.node.cfg.Store
+	store, recent := p.node.cfg.Store, newContents()
 	base := contentOf(func(h storage.Hash) ([]byte, bool) {
+		if content, found := recent.get(h); found {
+			return content, true
+		}
 		content, err := store.Content(h)
 		return content, err == nil
 	})
@@ -136,6 +139,7 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 			}
 		}
 		chunk = appendRecord(chunk, r, base)
+		recent.add(r)
 		if len(chunk) >= chunkTarget {
 			failed = flush()
 		}

@@ -105,8 +105,8 @@ func TestImportRule(t *testing.T) {
 var landlords = map[string][]string{
 	"github.com/cockroachdb/pebble":      {"storage", "integration"}, // integration: the bench's bare Pebble server
 	"github.com/cockroachdb/errors":      {"storage"},
-	"github.com/go-git/go-git":           {"storage", "wiki"}, // wiki: git over HTTP, later
-	"github.com/go-git/go-billy":         {"storage"},
+	"github.com/go-git/go-git":           {"storage", "wiki"}, // wiki: repositories to import
+	"github.com/go-git/go-billy":         {"storage", "wiki"},
 	"github.com/pjbgf/sha1cd":            {"storage"},
 	"github.com/nats-io/nats.go":         {"events"},
 	"github.com/nats-io/nats-server":     {"events"},

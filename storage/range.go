@@ -2,8 +2,11 @@ package storage
 
 import (
 	"container/heap"
+	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 // Span asks for the commits of one log after a sequence, up to another.
@@ -43,62 +46,93 @@ func (s *Store) Range(spans []Span, fn func(Record) (more bool)) error {
 		}
 	}
 	heap.Init(&queue)
-	for len(queue) > 0 {
-		c := queue[0]
-		r, err := s.readArrival(c.at)
-		if err != nil {
-			return fmt.Errorf("read log entry %d: %w", c.next, err)
+	var waiting []slot
+	for window := windowFirst; ; window = min(2*window, windowMost) {
+		for len(queue) > 0 && len(waiting) < window {
+			c := queue[0]
+			waiting = append(waiting, c.at)
+			more, err := c.load(s)
+			if err != nil {
+				return err
+			}
+			if more {
+				heap.Fix(&queue, 0)
+			} else {
+				heap.Pop(&queue)
+			}
 		}
-		if !fn(r) {
+		if len(waiting) == 0 {
 			return nil
 		}
-		c.next++
-		more, err := c.load(s)
+		records, err := s.readWindow(waiting)
 		if err != nil {
 			return err
 		}
-		if more {
-			heap.Fix(&queue, 0)
-		} else {
-			heap.Pop(&queue)
+		waiting = waiting[len(records):]
+		for _, r := range records {
+			if !fn(r) {
+				return nil
+			}
 		}
 	}
-	return nil
 }
 
-func (s *Store) readArrival(at slot) (Record, error) {
-	value, err := s.get(arrivalKey(make([]byte, 0, 16), at.arrival))
-	if err != nil {
-		return Record{}, err
-	}
-	a, err := parseArrived(value)
-	if err != nil {
-		return Record{}, err
-	}
-	r, err := s.readRecord(place{arrival: at.arrival, path: a.path})
-	if err != nil {
-		return Record{}, err
-	}
-	r.Hash = at.hash
-	return r, nil
-}
-
-// cursor stands at one entry of one log.
+// cursor stands at one entry of one log. It reads slots ahead.
 type cursor struct {
 	number     uint32
-	next, last uint64
+	next, last uint64 // still to be read
 	at         slot
+	ahead      []slot
+	batch      uint64
 }
 
+// load goes to the next entry.
 func (c *cursor) load(s *Store) (more bool, err error) {
-	if c.next > c.last {
+	if len(c.ahead) == 0 && c.next > c.last {
 		return false, nil
 	}
-	c.at, err = s.readSlot(c.number, c.next)
-	if errors.Is(err, ErrNotFound) {
-		return false, fmt.Errorf("%w: log entry %d is gone", ErrCorrupt, c.next)
+	if len(c.ahead) == 0 {
+		if c.batch = min(2*c.batch+1, windowMost); c.batch == 1 {
+			at, err := s.readSlot(c.number, c.next)
+			c.ahead = append(c.ahead, at)
+			if err != nil {
+				return false, c.gone(err)
+			}
+		} else if err := c.read(s, min(c.last, c.next+c.batch-1)); err != nil {
+			return false, err
+		}
+		c.next += uint64(len(c.ahead))
 	}
-	return err == nil, err
+	c.at, c.ahead = c.ahead[0], c.ahead[1:]
+	return true, nil
+}
+
+// read reads the slots from next up to upTo.
+func (c *cursor) read(s *Store, upTo uint64) error {
+	c.ahead = make([]slot, 0, upTo-c.next+1)
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: logKey(nil, c.number, c.next), UpperBound: logKey(nil, c.number, upTo+1)})
+	if err != nil {
+		return s.corrupt(err)
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var at slot
+		if at, err = parseSlot(it.Value()); err == nil && binary.BigEndian.Uint64(it.Key()[5:]) != c.next+uint64(len(c.ahead)) {
+			break
+		}
+		c.ahead = append(c.ahead, at)
+	}
+	if err = errors.Join(err, s.corrupt(it.Close())); err == nil && c.next+uint64(len(c.ahead)) <= upTo {
+		c.next += uint64(len(c.ahead))
+		err = c.gone(ErrNotFound)
+	}
+	return err
+}
+
+func (c *cursor) gone(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: log entry %d is gone", ErrCorrupt, c.next)
+	}
+	return err
 }
 
 // cursorHeap orders cursors by the arrival of the entry they stand at.

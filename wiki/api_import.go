@@ -26,6 +26,10 @@ type importLine struct {
 	Summary string    `json:"summary"`
 	Parents []string  `json:"parents"`
 	Source  string    `json:"source"`
+	From    *struct {
+		Path   string `json:"path"`
+		Source string `json:"source"`
+	} `json:"from"`
 }
 
 // importProgress is one line of the answer.
@@ -123,10 +127,19 @@ func (h *Handler) importOne(r *http.Request, im *page.Importer, number int, line
 		im.Fail(number, "", err)
 		return nil
 	}
-	return im.Add(r.Context(), number, page.Record{
+	record := page.Record{
 		Name: name, Text: []byte(in.Text), Delete: in.Deleted, Author: in.Author, Time: in.Time,
 		Summary: in.Summary, Source: in.Source, Parents: in.Parents,
-	})
+	}
+	if in.From != nil {
+		from, err := page.ParseName(in.From.Path)
+		if err != nil {
+			im.Fail(number, name, err)
+			return nil
+		}
+		record.From = &page.Origin{Name: from, Source: in.From.Source}
+	}
+	return im.Add(r.Context(), number, record)
 }
 
 // readLine reads up to and including the next newline. A line that is too long

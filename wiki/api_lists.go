@@ -93,6 +93,7 @@ type revisionEntry struct {
 	Log        storage.LogID  `json:"log"`
 	Sequence   uint64         `json:"sequence"`
 	From       *fromEntry     `json:"from,omitempty"`
+	Source     string         `json:"source,omitempty"` // what it was imported from: a git commit
 }
 
 // fromEntry says where a moved page came from.
@@ -116,7 +117,7 @@ func revisionEntries(revisions []storage.Revision) []revisionEntry {
 			Commit: c.Hash, Path: shownPath(c.Path), Kind: c.Kind,
 			Author: c.Author.Name, Time: unixTime(c.Author.Time), Node: c.Committer.Name,
 			Summary: c.Message, Parents: orEmpty(c.Parents), Generation: c.Generation,
-			Log: c.Log, Sequence: c.Sequence,
+			Log: c.Log, Sequence: c.Sequence, Source: c.Import,
 		}
 		if c.From != nil {
 			items[i].From = &fromEntry{shownPath(c.From.Path), c.From.Commit}

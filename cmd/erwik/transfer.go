@@ -9,12 +9,9 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
-	"path/filepath"
 	"sort"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
@@ -33,42 +30,77 @@ type source struct {
 func (a *app) importCommand() *cobra.Command {
 	var data string
 	var e editFlags
+	var h historyFlags
 	c := e.add(a, a.client(&cobra.Command{
-		Use: "import FOLDER", Short: "Import a folder of Markdown files", Args: cobra.ExactArgs(1),
-		Long: `Import the .md files of a folder, each as the page of its path. A page that has the
-same text already is left alone, so an import can be repeated or resumed.
+		Use: "import SOURCE", Short: "Import a folder of Markdown files, or a git repository or bundle with its history", Args: cobra.ExactArgs(1),
+		Long: `Import the .md files of a folder, each as the page of its path, or the history of
+a git repository (bare or with a work tree) or of a git bundle.
 
-With the node's data directory at hand (--data) the whole folder goes in one
-stream; without it, page by page, as any editor could.`,
-		Example: "  erwik import ~/notes --data wiki -m \"my notes\"",
+A git commit that touches k pages becomes k revisions with its author, time and
+message; merges, renames and deletions are kept. --dry-run says first what there
+is. It needs the operator's key: run it where the node's disk is, with --data.
+
+Of a folder, a page that has the same text already is left alone. With the
+node's data directory at hand (--data) the whole folder goes in one stream;
+without it, page by page, as any editor could.
+
+What is there already is skipped, so an import can be repeated or resumed.`,
+		Example: "  erwik import ~/notes --data wiki -m \"my notes\"\n  erwik import wiki.bundle --data wiki --dry-run",
 		RunE: func(c *cobra.Command, args []string) error {
-			files, other, err := a.findPages(args[0])
-			if err != nil {
+			history, err := hasHistory(args[0])
+			switch {
+			case err != nil:
 				return err
+			case history && !h.noHistory:
+				for _, flag := range []string{"author", "message", "base"} {
+					if c.Flags().Changed(flag) {
+						return usageError{fmt.Errorf("--%s: a history has its own; to import only the files, add --no-history", flag)}
+					}
+				}
+				return a.importHistory(c, args[0], data, &h)
+			case h.branch != "":
+				return usageError{fmt.Errorf("--branch: %s is imported without history", args[0])}
 			}
-			if len(files) == 0 {
-				return fmt.Errorf("no .md file in %s", args[0])
-			}
-			if other > 0 {
-				fmt.Fprintf(a.stderr, "%d files are no pages (.md) and are left out\n", other)
-			}
-			key, keyErr := a.findKey(c, data)
-			var done tally
-			if keyErr == nil {
-				done, err = a.importStream(c.Context(), args[0], files, key, &e)
-			}
-			var p *problem
-			if keyErr != nil || errors.As(err, &p) && p.Status == http.StatusForbidden || errors.As(err, &p) && p.Status == http.StatusUnauthorized {
-				done, err = a.importEach(c.Context(), args[0], files, &e)
-			}
-			if err != nil {
-				return err
-			}
-			return a.reportImport(done)
+			return a.importFolder(c, args[0], data, &e, h.dryRun)
 		},
 	}))
+	h.add(c)
 	a.dataFlag(c, &data)
 	return c
+}
+
+// importFolder imports the files of a folder as they are now.
+func (a *app) importFolder(c *cobra.Command, folder, data string, e *editFlags, dryRun bool) error {
+	files, other, err := a.findPages(folder)
+	if err != nil {
+		return err
+	}
+	if len(files) == 0 {
+		return fmt.Errorf("no .md file in %s", folder)
+	}
+	if dryRun {
+		if a.json {
+			return a.printJSON(map[string]int{"pages": len(files), "other": other})
+		}
+		_, err := fmt.Fprintf(a.stdout, "%d pages; %d files are no pages (.md) and are left out\nnothing was written (--dry-run)\n", len(files), other)
+		return err
+	}
+	if other > 0 {
+		fmt.Fprintf(a.stderr, "%d files are no pages (.md) and are left out\n", other)
+	}
+	key, keyErr := a.findKey(c, data)
+	var done tally
+	if keyErr == nil {
+		done, err = a.importStream(c.Context(), folder, files, key, e)
+	}
+	var p *problem
+	if keyErr != nil || errors.As(err, &p) && p.Status == http.StatusForbidden || errors.As(err, &p) && p.Status == http.StatusUnauthorized {
+		done, err = a.importEach(c.Context(), folder, files, e)
+	}
+	if err != nil {
+		return err
+	}
+	return a.reportImport(done, "pages")
 }
 
 // tally is what became of an import.
@@ -80,16 +112,16 @@ type tally struct {
 	Seconds float64
 }
 
-func (a *app) reportImport(t tally) error {
+func (a *app) reportImport(t tally, what string) error {
 	if a.json {
 		if err := a.printJSON(map[string]any{"done": t.Done, "skipped": t.Skipped, "failed": t.Failed, "digest": t.Digest, "seconds": t.Seconds}); err != nil {
 			return err
 		}
 	} else {
-		fmt.Fprintf(a.stdout, "imported %d pages, %d were there already, %d failed, in %.1f s\n", t.Done, t.Skipped, t.Failed, t.Seconds)
+		fmt.Fprintf(a.stdout, "imported %d %s, %d were there already, %d failed, in %.1f s\n", t.Done, what, t.Skipped, t.Failed, t.Seconds)
 	}
 	if t.Failed > 0 {
-		return silentError{fmt.Errorf("%d pages failed", t.Failed)}
+		return silentError{fmt.Errorf("%d %s failed", t.Failed, what)}
 	}
 	return nil
 }
@@ -131,13 +163,33 @@ func (a *app) findPages(folder string) (files []source, other int, err error) {
 	return files, other, err
 }
 
-func (a *app) progress(total int, what string) *progressbar.ProgressBar {
+// progress draws on a terminal how much is done, how fast, and how long the
+// rest will take.
+func (a *app) progress(total int, what, unit string) *progressbar.ProgressBar {
 	if !terminal(a.stderr) {
 		return progressbar.DefaultSilent(int64(total))
 	}
 	return progressbar.NewOptions(total, progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(what),
-		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("pages"),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString(unit),
 		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+}
+
+// importLine is one line of the stream that a node imports.
+type importLine struct {
+	Path    string        `json:"path"`
+	Text    string        `json:"text,omitempty"`
+	Deleted bool          `json:"deleted,omitempty"`
+	Author  string        `json:"author"`
+	Time    time.Time     `json:"time"`
+	Summary string        `json:"summary"`
+	Source  string        `json:"source,omitempty"`
+	Parents *[]string     `json:"parents,omitempty"` // nil: on top of what is there; empty: of nothing
+	From    *importOrigin `json:"from,omitempty"`
+}
+
+type importOrigin struct {
+	Path   string `json:"path"`
+	Source string `json:"source"`
 }
 
 // importStream sends the folder as one stream of JSON lines.
@@ -148,29 +200,42 @@ func (a *app) importStream(ctx context.Context, folder string, files []source, k
 		return t, err
 	}
 	defer root.Close()
-	reader, writer := io.Pipe()
-	defer reader.Close()
-	sent := make(chan error, 1)
 	var refused []string // told of once the sender has ended
-	go func() {
-		w := bufio.NewWriterSize(writer, 256<<10)
-		encoder := json.NewEncoder(w)
-		encoder.SetEscapeHTML(false)
-		var err error
+	t, err = a.stream(ctx, key, len(files), func(send func(*importLine) error) error {
 		for _, f := range files {
-			var text []byte
-			if text, err = root.ReadFile(f.file); err != nil {
-				break
+			text, err := root.ReadFile(f.file)
+			if err != nil {
+				return err
 			}
 			if !utf8.Valid(text) {
 				refused = append(refused, f.file)
 				continue
 			}
-			line := map[string]any{"path": f.name, "text": string(text), "author": e.author, "summary": e.summary, "time": start.UTC().Truncate(time.Second)}
-			if err = encoder.Encode(line); err != nil {
-				break
+			err = send(&importLine{Path: string(f.name), Text: string(text), Author: e.author, Summary: e.summary, Time: start.UTC().Truncate(time.Second)})
+			if err != nil {
+				return err
 			}
 		}
+		return nil
+	})
+	for _, file := range refused {
+		t.Failed++
+		fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file, errNotUTF8)
+	}
+	t.Seconds = time.Since(start).Seconds()
+	return t, err
+}
+
+// stream sends to the node what produce gives it, and follows the answer.
+func (a *app) stream(ctx context.Context, key string, total int, produce func(send func(*importLine) error) error) (t tally, err error) {
+	reader, writer := io.Pipe()
+	defer reader.Close()
+	sent := make(chan error, 1)
+	go func() {
+		w := bufio.NewWriterSize(writer, 256<<10)
+		encoder := json.NewEncoder(w)
+		encoder.SetEscapeHTML(false)
+		err := produce(func(line *importLine) error { return encoder.Encode(line) })
 		err = errors.Join(err, w.Flush())
 		writer.CloseWithError(err)
 		sent <- err
@@ -182,18 +247,13 @@ func (a *app) importStream(ctx context.Context, folder string, files []source, k
 		return t, err
 	}
 	defer response.Body.Close()
-	bar := a.progress(len(files), "importing")
+	bar := a.progress(total, "importing", "revisions")
 	t, err = readProgress(response.Body, a.stderr, func(n int) { bar.Set(n) })
 	bar.Finish()
 	reader.Close()
-	if sendErr := <-sent; err == nil && sendErr != nil {
-		err = fmt.Errorf("read %s: %w", folder, sendErr)
+	if sendErr := <-sent; sendErr != nil && !errors.Is(sendErr, io.ErrClosedPipe) { // else the node has ended it
+		err = fmt.Errorf("read what is to be imported: %w", sendErr)
 	}
-	for _, file := range refused {
-		t.Failed++
-		fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file, errNotUTF8)
-	}
-	t.Seconds = time.Since(start).Seconds()
 	return t, err
 }
 
@@ -234,7 +294,7 @@ func (a *app) importEach(ctx context.Context, folder string, files []source, e *
 		return t, err
 	}
 	defer root.Close()
-	bar := a.progress(len(files), "importing")
+	bar := a.progress(len(files), "importing", "pages")
 	defer bar.Finish()
 	for _, f := range files {
 		text, err := root.ReadFile(f.file)
@@ -284,92 +344,4 @@ func (a *app) pageText(ctx context.Context, name string) (*string, error) {
 		return nil, nil
 	}
 	return &p.Text, err
-}
-
-func (a *app) exportCommand() *cobra.Command {
-	return a.client(&cobra.Command{
-		Use: "export DIR", Short: "Write all pages as Markdown files into a folder", Args: cobra.ExactArgs(1),
-		Example: "  erwik export backup/2026-11-21",
-		RunE: func(c *cobra.Command, args []string) error {
-			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return fmt.Errorf("export: %w", err)
-			}
-			root, err := os.OpenRoot(args[0])
-			if err != nil {
-				return fmt.Errorf("export: %w", err)
-			}
-			defer root.Close()
-			start := time.Now()
-			n, err := a.exportPages(c.Context(), root)
-			if err != nil {
-				return err
-			}
-			if a.json {
-				return a.printJSON(map[string]any{"pages": n, "seconds": time.Since(start).Seconds()})
-			}
-			_, err = fmt.Fprintf(a.stdout, "exported %d pages to %s in %.1f s\n", n, args[0], time.Since(start).Seconds())
-			return err
-		},
-	})
-}
-
-func (a *app) exportPages(ctx context.Context, root *os.Root) (n int, err error) {
-	var status struct {
-		Pages int `json:"pages"`
-	}
-	if _, err := a.get(ctx, "status", nil, &status); err != nil {
-		return 0, err
-	}
-	bar := a.progress(status.Pages, "exporting")
-	defer bar.Finish()
-	clashes := 0
-	query := url.Values{"limit": {"1000"}}
-	for {
-		var list struct {
-			Items []struct {
-				Path page.Name `json:"path"`
-			} `json:"items"`
-			Next *string `json:"next"`
-		}
-		if _, err := a.get(ctx, "pages", query, &list); err != nil {
-			return n, err
-		}
-		for _, p := range list.Items {
-			text, err := a.pageText(ctx, string(p.Path))
-			if err != nil {
-				return n, err
-			}
-			if text == nil {
-				continue // deleted meanwhile
-			}
-			err = writePage(root, p.Path.File(), *text)
-			if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.EISDIR) {
-				clashes++ // page a is the file a.md, page a.md/b needs a folder of that name
-				fmt.Fprintf(a.stderr, "erwik: export %q: %v\n", p.Path, err)
-				continue
-			}
-			if err != nil {
-				return n, fmt.Errorf("export %q: %w", p.Path, err)
-			}
-			n++
-			bar.Add(1)
-		}
-		if list.Next == nil {
-			break
-		}
-		query.Set("cursor", *list.Next)
-	}
-	if clashes > 0 {
-		return n, fmt.Errorf("%d of %d pages could not be written: a file and a folder would have one name. Rename them, and export again", clashes, n+clashes)
-	}
-	return n, nil
-}
-
-func writePage(root *os.Root, file, text string) error {
-	if dir := filepath.Dir(file); dir != "." {
-		if err := root.MkdirAll(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	return root.WriteFile(file, []byte(text), 0o644)
 }

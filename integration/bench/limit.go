@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cgi"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,6 +39,8 @@ func serveLimit(what, dir string) error {
 		}
 		defer db.Close()
 		handler = saveLimit(db)
+	case "git": // dir holds the repositories
+		handler = gitLimit(dir)
 	default:
 		return fmt.Errorf("no limit is called %q", what)
 	}
@@ -48,6 +51,17 @@ func serveLimit(what, dir string) error {
 	fmt.Printf("listening on http://%s\n", l.Addr())
 	return http.Serve(l, handler)
 }
+
+// gitLimit serves repositories as git itself does.
+func gitLimit(dir string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := cgi.Handler{Path: gitBackend, Env: []string{"GIT_PROJECT_ROOT=" + dir, "GIT_HTTP_EXPORT_ALL=1", "GIT_PROTOCOL=" + r.Header.Get("Git-Protocol")}}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// gitBackend is where Debian and most others keep it.
+const gitBackend = "/usr/lib/git-core/git-http-backend"
 
 // saveLimit does one synced batch a request: blob, head and log entry.
 func saveLimit(db *pebble.DB) http.Handler {

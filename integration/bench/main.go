@@ -1,12 +1,13 @@
 // Command bench measures erwik beside the limit of the bare operation, in one
 // run: saves beside a Go server with one synced Pebble batch, page views beside
-// a Go server that writes the same bytes. Rounds alternate, and the median of
-// five counts. A bar that is missed is printed as such; the exit status is 1.
+// a Go server that writes the same bytes, the copy of a history beside git clone
+// over HTTP. Rounds alternate, and the median of five counts. A bar that is
+// missed is printed as such; the exit status is 1.
 //
-//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,saves,views,size]
+//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,saves,views,size]
 //
-// ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it the copy
-// is measured with made-up pages of the same number and size.
+// ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it
+// copies are of made-up pages and histories of the same number and size.
 package main
 
 import (
@@ -37,7 +38,7 @@ func main() {
 	flag.StringVar(&b.erwik, "erwik", "bin/erwik", "the binary")
 	flag.IntVar(&b.rounds, "rounds", 5, "alternating rounds of each comparison")
 	flag.DurationVar(&b.length, "length", 2*time.Second, "of one round")
-	flag.StringVar(&only, "only", "latency,copy,saves,views,size", "which to run")
+	flag.StringVar(&only, "only", "latency,copy,history,saves,views,size", "which to run")
 	flag.Parse()
 	if err := b.run(strings.Split(only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -59,7 +60,7 @@ func (b *bench) run(only []string) error {
 	if b.erwik, err = filepath.Abs(b.erwik); err != nil {
 		return err
 	}
-	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "saves": b.saves, "views": b.views, "size": b.size}
+	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history}
 	for _, name := range only {
 		part, found := parts[name]
 		if !found {
@@ -91,12 +92,15 @@ func (b *bench) node(name string, args ...string) (*process, error) {
 	return start(true, b.erwik, args...)
 }
 
-func (b *bench) limit(what string) (*process, error) {
+func (b *bench) limit(what string) (*process, error) { return b.limitOf(what, b.dir) }
+
+// limitOf starts the other side of a comparison on a folder.
+func (b *bench) limitOf(what, dir string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
-	return start(false, self, "limit", what, b.dir)
+	return start(false, self, "limit", what, dir)
 }
 
 func run(name string, args ...string) error {

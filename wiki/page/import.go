@@ -29,9 +29,18 @@ type Record struct {
 	// Source names the revision where it comes from, as 40 or 64 hex digits,
 	// or is empty. A source that this page has already is skipped.
 	Source string
-	// Parents are the sources of the revisions that this one follows. Empty:
-	// it follows whatever is there.
+	// Parents are the sources of the revisions that this one follows. Nil: it
+	// follows whatever is there. Empty, but not nil: it follows none.
 	Parents []string
+	// From names, after a rename, the revision of another page that this one
+	// was made from.
+	From *Origin
+}
+
+// Origin is a revision of another page, by its source.
+type Origin struct {
+	Name   Name
+	Source string
 }
 
 // Failure is a record that could not be imported.
@@ -86,6 +95,13 @@ func (im *Importer) Fail(line int, name Name, err error) {
 // Add takes one record; a batch that is full is saved. The error is one after
 // which nothing more can be saved; what is wrong with the record is counted.
 func (im *Importer) Add(ctx context.Context, line int, r Record) error {
+	if r.From != nil {
+		if _, pending := im.source[r.From.Name.Path()+"\x00"+r.From.Source]; pending {
+			if err := im.Flush(ctx); err != nil { // only then its hash is known
+				return err
+			}
+		}
+	}
 	d, err := im.draft(&r)
 	if errors.Is(err, errSkip) {
 		im.Tally.Skipped++
@@ -140,10 +156,29 @@ func (im *Importer) draft(r *Record) (storage.Draft, error) {
 			return d, cmpErr(err, errSkip)
 		}
 	}
-	if len(r.Parents) > 0 {
+	if r.From != nil {
+		if err := im.setFrom(&d, r.From); err != nil {
+			return d, err
+		}
+	}
+	if r.Parents != nil {
 		return d, im.setParents(&d, r)
 	}
 	return d, im.onTop(&d, r)
+}
+
+// setFrom notes what the page was renamed from.
+func (im *Importer) setFrom(d *storage.Draft, from *Origin) error {
+	path := from.Name.Path()
+	h, known, err := im.s.store.Imported(from.Source, path)
+	if err != nil {
+		return fmt.Errorf("look for origin %.80q: %w", from.Source, err)
+	}
+	if !known {
+		return &EditError{Field: "from", Why: fmt.Sprintf("%.80q of %.200q was not imported before it", from.Source, from.Name)}
+	}
+	d.From = &storage.Source{Path: path, Commit: h}
+	return nil
 }
 
 func cmpErr(err, otherwise error) error {
