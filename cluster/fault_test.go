@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -140,40 +139,52 @@ func TestTokensMadeAtOnceAreAllKept(t *testing.T) {
 // each other's connections.
 func TestSlowDialLeavesANewLinkAlone(t *testing.T) {
 	var slow atomic.Bool
-	dialing, goOn := make(chan struct{}, 16), make(chan struct{})
-	a := startWith(t, "a", func(c *Config) {
-		c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-			if slow.Load() {
+	dialing := make(chan struct{}, 64)
+	held := func(goOn <-chan struct{}) func(*Config) {
+		return func(c *Config) {
+			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
+				if !slow.Load() {
+					return dialTCP(ctx, address)
+				}
 				dialing <- struct{}{}
-				<-goOn
+				select {
+				case <-goOn:
+					return dialTCP(ctx, address)
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
 			}
-			return dialTCP(ctx, address)
 		}
+	}
+	aGoesOn, bGoesOn := make(chan struct{}), make(chan struct{})
+	a := startWith(t, "a", held(aGoesOn))
+	b := startWith(t, "b", func(c *Config) {
+		held(bGoesOn)(c)
+		c.Join = []string{a.address()}
 	})
-	b := start(t, "b", a.address())
 	id := b.cfg.Store.Node()
-	linked := func(after time.Time) (at time.Time) {
-		t.Helper()
-		eventually(t, "a link", func() error {
-			var up bool
-			if at, up = a.hub.UpSince(id); !up || !at.After(after) {
-				return errors.New("there is none")
+	is := func(up bool) func() error {
+		return func() error {
+			if _, is := a.hub.UpSince(id); is != up {
+				return fmt.Errorf("the link is up: %t", is)
 			}
 			return nil
-		})
-		return at
+		}
 	}
-	before := linked(time.Time{})
+	eventually(t, "a link", is(true))
 	slow.Store(true)
+	b.hub.Drop(a.cfg.Store.Node(), "the test drops it")
+	eventually(t, "no link", is(false)) // both ends' dials wait
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		a.dialLink(mesh.Dial{Node: id, Addresses: []string{b.address()}})
 	}()
 	<-dialing
-	b.hub.Drop(a.cfg.Store.Node(), "the test drops it")
-	made := linked(before) // by b: all dials of a wait
-	close(goOn)
+	close(bGoesOn)
+	eventually(t, "a link, made by b", is(true))
+	made, _ := a.hub.UpSince(id)
+	close(aGoesOn)
 	<-done
 	if at, up := a.hub.UpSince(id); !up || at != made {
 		t.Errorf("the link was made at %s, now at %s (%t)", made, at, up)
