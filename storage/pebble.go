@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	cockroach "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // databaseFormat is Pebble's newest stable format; the library's default is
@@ -42,13 +44,45 @@ func (s *Store) openPebble(name string) error {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // the last level has none
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
-	db, err := pebble.Open(filepath.Join(s.cfg.Dir, name), opts)
+	dir := filepath.Join(s.cfg.Dir, name)
+	files := describe(dir, opts.FS)
+	db, err := pebble.Open(dir, opts)
 	if err != nil {
-		return s.corrupt(err)
+		return fmt.Errorf("%w (%s)", s.corrupt(err), files)
 	}
-	s.db = db
+	s.db, s.files = db, files
 	return nil
 }
+
+// describe names the files that say what the database is made of, for errors
+// that do not name the one they are about.
+func describe(dir string, fs vfs.FS) string {
+	d, err := pebble.Peek(dir, fs)
+	if err != nil || !d.Exists {
+		return "in " + dir
+	}
+	return fmt.Sprintf("in %s, as %s and %s describe it", dir, filepath.Base(d.ManifestFilename), filepath.Base(d.OptionsFilename))
+}
+
+// checkWhole looks whether a commit is there for each arrival number. Pebble
+// opens without a word when a damaged manifest has dropped a table; what is in
+// newer ones would then be read as if nothing were missing.
+func (s *Store) checkWhole() error {
+	next := uint64(1)
+	err := s.scan([]byte{keyArrival}, func(key, _ []byte) error {
+		if len(key) != 8 || binary.BigEndian.Uint64(key) != next {
+			return errGap
+		}
+		next++
+		return nil
+	})
+	if last := s.mu.counters.arrival; err == nil && next != last+1 || errors.Is(err, errGap) {
+		return fmt.Errorf("%w: of %d commits, number %d is gone: a table of the database is lost (%s). Move the data directory away, keep its node.key, and join again: neighbors have what they took", ErrCorrupt, last, next, s.files)
+	}
+	return err
+}
+
+var errGap = errors.New("storage: a gap")
 
 // corrupt adds to an error of the database what its text leaves out: the file
 // and the offset.

@@ -59,6 +59,7 @@ type Store struct {
 	pub   publisher
 	cache caches
 	disk  diskGuard
+	files string // that describe the database, for errors
 	spare spareLogs
 	gate  gate
 }
@@ -191,6 +192,9 @@ func (s *Store) load() error {
 		return err
 	})
 	if err != nil {
+		return err
+	}
+	if err := s.checkWhole(); err != nil {
 		return err
 	}
 	if err := s.mu.signers.load(s); err != nil {
