@@ -119,7 +119,9 @@ func (h *Handler) meshNodes(show *web.Mesh) error {
 				row.Reached += "; its link is slow"
 			}
 			row.Reached += ", round trip " + web.Took(neighbors[i].RTT)
-			row.Speed = speedWords(neighbors[i].Speed)
+			if speed := speedWords(neighbors[i].Speed); speed != "" {
+				row.Reached += ", " + speed
+			}
 		}
 		if i >= 0 {
 			row.Behind = "nothing"
@@ -190,7 +192,7 @@ func (h *Handler) meshSaves(r *http.Request, show *web.Mesh) error {
 			}
 		}
 		for _, hop := range stories[i].Hops {
-			shown := web.MeshHop{Node: hop.Node, HeardFrom: hop.HeardFrom, PulledFrom: hop.PulledFrom, After: "an unknown time"}
+			shown := web.MeshHop{Node: hop.Node, HeardFrom: hop.HeardFrom, PulledFrom: hop.PulledFrom, After: "a time that is not known here"}
 			if took := hop.At.Sub(saved); !saved.IsZero() && took >= 0 {
 				shown.After = web.Took(milliseconds(took))
 			}

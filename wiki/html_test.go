@@ -1,6 +1,7 @@
 package wiki_test
 
 import (
+	"context"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
@@ -411,4 +412,48 @@ func TestContents(t *testing.T) {
 	w := newWorld(t, nil)
 	w.put("Page", "# T\n\n## One\n\n## Two\n\n### Three\n\n## Four\n")
 	wantBody(t, w.get("/Page"), `<details class="contents">`, `<a href="#three">Three</a>`)
+}
+
+// triangle is a mesh of three nodes, one link of which is slow.
+type triangle struct{ wiki.Alone }
+
+func (triangle) Spread(storage.Hash) (have, of int, took time.Duration) {
+	return 3, 3, 38 * time.Millisecond
+}
+
+func (triangle) Neighbors() any {
+	return []fields{{"id": "2", "name": "e2", "state": "up", "rtt_ms": 1.5, "bytes_per_s": 250000, "behind_commits": 12, "behind_s": 3.0}, {"id": "3", "name": "e3", "state": "slow", "rtt_ms": 4000, "bytes_per_s": 250}}
+}
+
+func (triangle) Network(what string) (any, error) {
+	if what == "links" {
+		return []fields{{"from": "e1", "to": "e2", "state": "up", "cost_ms": 1.2}, {"from": "e2", "to": "e1", "state": "up", "cost_ms": 1.5},
+			{"from": "e1", "to": "e3", "state": "up", "cost_ms": 9000}, {"from": "e2", "to": "e3", "state": "down"}}, nil
+	}
+	return []fields{{"id": "1", "name": "e1", "state": "self"}, {"id": "2", "name": "e2", "state": "alive", "address": "<host>:1"}, {"id": "3", "name": "e3", "state": "alive", "via": "e2"}}, nil
+}
+
+func (triangle) Stories(_ context.Context, hashes []storage.Hash) []any {
+	out := make([]any, len(hashes))
+	for i := range out {
+		out[i] = fields{"hops": []fields{
+			{"node": "e1", "at": "2026-01-01T00:00:00Z"},
+			{"node": "e2", "heard_from": "e1", "pulled_from": "e1", "at": "2026-01-01T00:00:00.038Z"},
+		}, "discarded_notices": map[string]int{"e1": 2}}
+	}
+	return out
+}
+
+func TestMeshPage(t *testing.T) {
+	w := newWorld(t, func(c *wiki.Config) { c.Mesh = triangle{} })
+	w.put("Page", "x\n")
+	wantBody(t, w.get("/-/mesh"), "3 of 3 nodes are alive", `<circle`, `class="edge slow"`, "e1 to e3: slow, 9.0 s", "&lt;host&gt;:1",
+		"12 commits, since 3.0 s", "directly, round trip 1.5 ms, 2 Mbit/s", "through e2; its link is slow, round trip 4.0 s, 2.0 kbit/s",
+		"<strong>e2</strong> pulled it from e1, told by e1, after 38 ms", "late notices discarded here: 2 of e1", `data-live="commit`)
+	wantBody(t, w.get("/Page"), `<span data-spread="whole">on 3 of 3 nodes, 38 ms</span>`)
+	if nodes := decode(t, w.get(api+"pages/Page"))["nodes"].(fields); nodes["ms"] != 38.0 {
+		t.Errorf("nodes %v", nodes)
+	}
+	wantBody(t, newWorld(t, nil).get("/-/mesh"), "1 of 1 nodes are alive", "Nothing was saved yet.")
+	wantBody(t, w.get("/-/recent"), `data-live="commit"`)
 }

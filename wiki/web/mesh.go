@@ -26,9 +26,8 @@ type Mesh struct {
 // MeshNode is one row of the list of nodes.
 type MeshNode struct {
 	Name, Address, State string
-	Reached              string // how, and in what time
+	Reached              string // how, in what time and how fast
 	Behind               string
-	Speed                string
 }
 
 // MeshLink is one direction of a link.
@@ -89,6 +88,23 @@ const (
 	maxMeshLabels = 15 // links; beyond, numbers would hide the picture
 )
 
+// crop moves the picture to the upper left corner and cuts it there.
+func (m *Mesh) crop(at map[string][2]int) {
+	left, top, right, bottom := m.Width, m.Height, 0, 0
+	for _, d := range m.Dots {
+		left, right = min(left, d.X), max(right, d.X)
+		top, bottom = min(top, d.Y), max(bottom, d.Y)
+	}
+	margin := 3 * m.Radius / 2
+	left, top = left-2*margin, top-margin // names are wider than high
+	m.Width, m.Height = right+2*margin-left, bottom+margin-top
+	for i := range m.Dots {
+		d := &m.Dots[i]
+		d.X, d.Y, d.TextY = d.X-left, d.Y-top, d.TextY-top
+		at[d.Name] = [2]int{d.X, d.Y}
+	}
+}
+
 // draw puts the nodes on a circle, clockwise from the top.
 func (m *Mesh) draw() {
 	m.Width, m.Height, m.Radius = 480, 320, 22
@@ -108,6 +124,7 @@ func (m *Mesh) draw() {
 		at[n.Name] = [2]int{x, y}
 		m.Dots = append(m.Dots, MeshDot{Class: n.State, Title: n.Name + ": " + n.State, Name: n.Name, X: x, Y: y, TextY: y + 5})
 	}
+	m.crop(at)
 	back := make(map[[2]string]MeshLink, len(m.Links))
 	for _, l := range m.Links {
 		back[[2]string{l.From, l.To}] = l
