@@ -8,8 +8,9 @@ import (
 	"github.com/erwik/erwik/storage"
 )
 
-// foresight asks an origin for the one commit of its notice before the core
-// has checked the notice's signature: on a quick link the answer arrives
+// foresight keeps the commit that came along with its notice for the pull that
+// the notice leads to. Where none came, it asks the origin for the one commit of
+// its notice before the core has checked the notice's signature: on a quick link the answer arrives
 // meanwhile. It decides nothing. If the core pulls just that from just there,
 // the pull takes the answer; if not, the next notice throws it away. Each
 // neighbor has at most one such request, of one commit.
@@ -25,6 +26,14 @@ type foreseen struct {
 	asked *asked
 	span  storage.Span
 	start time.Time
+
+	carried []byte // came with the notice; then nothing was asked
+}
+
+func (s *foreseen) forget() {
+	if s != nil && s.conn != nil {
+		s.conn.forget(s.id, s.asked)
+	}
 }
 
 func (f *foresight) init() {
@@ -34,8 +43,9 @@ func (f *foresight) init() {
 
 // foresee looks at a frame that is about to go to the core.
 func (n *Node) foresee(peer storage.NodeID, frame []byte) {
-	log, sequence, ok := mesh.FirstCommit(frame)
-	if !ok || log.Node != peer {
+	commit, carried, ok := mesh.FirstCommit(frame)
+	log, sequence := commit.Log, commit.Sequence
+	if !ok || log.Node != peer && carried == nil {
 		return
 	}
 	if at := n.cfg.Store.Position(log); at.Sequence+1 != sequence || at.Closed {
@@ -48,6 +58,16 @@ func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	old := f.asked[peer]
+	if carried != nil && f.busy[log] == 0 {
+		body, err := n.packer.restore(carried, log, commit.Hash)
+		if err != nil {
+			n.count("carried")
+			return
+		}
+		old.forget()
+		f.asked[peer] = &foreseen{span: storage.Span{Log: log, After: sequence - 1, UpTo: sequence}, carried: body, start: time.Now()}
+		return
+	}
 	if conn == nil || f.busy[log] > 0 || old != nil && old.conn == conn && old.span.Log == log && old.span.UpTo == sequence {
 		return
 	}
@@ -57,9 +77,7 @@ func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 	if s.id, s.asked, err = conn.ask(frameRequest, appendSpan([]byte{0}, span)); err != nil {
 		return
 	}
-	if old != nil {
-		old.conn.forget(old.id, old.asked)
-	}
+	old.forget()
 	f.asked[peer] = s
 }
 
@@ -93,7 +111,7 @@ func (f *foresight) forget(peer storage.NodeID) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if s := f.asked[peer]; s != nil {
-		s.conn.forget(s.id, s.asked)
+		s.forget()
 		delete(f.asked, peer)
 	}
 }

@@ -74,6 +74,12 @@ type Node struct {
 	state state
 
 	foresight foresight
+
+	// carried is the last commit that became visible, if it is short: it goes
+	// along with its notices. Guarded by coreMu.
+	carried carried
+	// carriedSent counts them.
+	carriedSent atomic.Uint64
 }
 
 // ErrClosed is the cause of everything that Close ends.
@@ -229,6 +235,10 @@ func (n *Node) act() {
 		}
 	}
 	for _, s := range o.Send {
+		if c := n.carried; s.Carry.Upto != 0 && c.at == (storage.LogPlace{Log: s.Carry.Log, Sequence: s.Carry.Upto}) {
+			s.Frame = mesh.AppendContent(s.Frame, c.body)
+			n.carriedSent.Add(1)
+		}
 		n.hub.Send(s.Peer, s.Frame)
 	}
 	for _, id := range o.Cancel {
@@ -278,7 +288,9 @@ func (n *Node) committed(commits []storage.Committed) {
 		admission = admission || c.Kind == storage.KindAdmit
 	}
 	watched := n.cfg.Watched()
+	last := n.carry(commits)
 	n.put(func(c *mesh.Core, _ mesh.Time) {
+		n.carried = last
 		c.Watch(watched)
 		c.Appended(n.now(), entries...)
 	})

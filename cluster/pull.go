@@ -22,7 +22,9 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 	defer done()
 	var bytes int
 	var err error
-	if early != nil {
+	if early != nil && early.carried != nil {
+		bytes, err = len(early.carried), n.take(ctx, p.From, early.carried, newContents())
+	} else if early != nil {
 		start = early.start
 		bytes, err = n.receive(ctx, early.conn, early.id, early.asked, p.ID)
 	} else {
@@ -32,6 +34,9 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, requestNoDeltas)
 	}
 	took := time.Since(start)
+	if early != nil && early.carried != nil {
+		took = 0 // says nothing of the link
+	}
 	cancelled := ctx.Err() != nil // or the node closes
 	n.endPull(p.ID)
 	if cancelled {

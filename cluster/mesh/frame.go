@@ -21,6 +21,7 @@ const (
 	kindSubjects = 6
 	kindNode     = 7
 	kindLink     = 8
+	kindContent  = 9
 )
 
 // prefix is the short form of a node id in lists: its first bytes.
@@ -101,6 +102,22 @@ type holdersItem struct {
 type nodeItem struct{ record *events.Record }
 
 type linkItem struct{ record *events.LinkRecord }
+
+// contentItem is the commit of the frame's first notice, in the form of a pull's
+// data. The core passes it by; the shell takes it for the answer of the pull that
+// the notice leads to.
+type contentItem struct{ body []byte }
+
+func (c *contentItem) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, kindContent), uint64(len(c.body)))
+	return append(dst, c.body...)
+}
+
+// AppendContent returns a frame with a commit appended to it, at most
+// MaxCarried long.
+func AppendContent(frame, body []byte) []byte {
+	return (&contentItem{body}).append(append(make([]byte, 0, len(frame)+len(body)+3), frame...))
+}
 
 func (f *frame) append(dst []byte) []byte {
 	dst = appendFrameHead(dst, f.number, f.ack)
@@ -194,23 +211,29 @@ func decodeFrame(b []byte) (frame, error) {
 	return f, nil
 }
 
-// FirstCommit returns the log and sequence of the commit event with which a
-// frame begins. Nothing is checked: it is for those who want to prepare.
-func FirstCommit(b []byte) (log storage.LogID, sequence uint64, ok bool) {
+// FirstCommit returns the commit event with which a frame begins, and the
+// commit itself if the frame carries it. Nothing is
+// checked: it is for those who want to prepare.
+func FirstCommit(b []byte) (told events.Commit, carried []byte, ok bool) {
 	r := wire.NewReader(b[:min(len(b), MaxFrame)])
 	if r.Byte() != frameVersion {
-		return log, 0, false
+		return told, nil, false
 	}
 	r.Uvarint()
 	r.Uvarint()
 	if r.Len() == 0 || r.Byte() != kindEvent {
-		return log, 0, false
+		return told, nil, false
 	}
 	e, _ := events.ReadEvent(&r)
 	if r.Err() != nil || e.Type != events.TypeCommit {
-		return log, 0, false
+		return told, nil, false
 	}
-	return e.Commit.Log, e.Commit.Sequence, true
+	for r.Err() == nil && r.Len() > 0 {
+		if it, is := readItem(&r).(*contentItem); is {
+			carried = it.body
+		}
+	}
+	return e.Commit, carried, r.Err() == nil
 }
 
 func readItem(r *wire.Reader) item {
@@ -239,6 +262,8 @@ func readItem(r *wire.Reader) item {
 		return &subjectsItem{readList(r)}
 	case kindNode:
 		return &nodeItem{events.ReadRecord(r)}
+	case kindContent:
+		return &contentItem{r.Bytes(r.Count(MaxCarried, 1))}
 	case kindLink:
 		return &linkItem{events.ReadLinkRecord(r)}
 	}

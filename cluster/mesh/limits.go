@@ -26,6 +26,8 @@ const (
 
 	// MaxFrame is the largest frame that is read (DropFrame beyond).
 	MaxFrame = 32 << 10
+	// MaxCarried is how long a commit may be that goes along with its notice.
+	MaxCarried = 1 << 10
 	// HealthyFrame is the most that is put into one frame on a healthy link.
 	HealthyFrame = 4 << 10
 	// SlowFrame is the most that is put into one frame on a slow link; one item
@@ -56,7 +58,7 @@ const (
 const (
 	TickEvery = 50 * time.Millisecond
 
-	heartbeatHealthy = 8 * time.Second
+	heartbeatHealthy = 10 * time.Second
 	heartbeatSlow    = 60 * time.Second
 	heartbeatNew     = 15 * time.Second // the first ones after a link became slow
 	heartbeatsNew    = 8
@@ -84,6 +86,7 @@ const (
 	pullBackoff = 30 * time.Second // longest wait after failures
 
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
+	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link

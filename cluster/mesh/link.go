@@ -32,6 +32,8 @@ type link struct {
 	number   uint64 // of the last frame that wanted an acknowledgement
 	flight   *flight
 	ackDue   uint64
+	ackHold  Time  // until then an acknowledgement waits for what it may go with
+	carried  Range // the newest notice that was sent: its log, and its sequence in After
 	queue    queue
 	gate     gate
 	beatAt   Time // when to send a heartbeat, unless the other side does
@@ -268,6 +270,9 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		c.touch(l)
 	}
 	for _, it := range f.items {
+		if _, carried := it.(*contentItem); carried && !l.slow && l.ackDue != 0 {
+			l.ackHold = c.now.Add(carryHold)
+		}
 		c.receiveItem(n, it)
 		if !l.up {
 			return

@@ -19,6 +19,9 @@ func (c *Core) tickLink(l *link) {
 			return
 		}
 	}
+	if l.ackDue != 0 {
+		c.touch(l)
+	}
 	c.classify(l)
 	if l.usable() && c.now >= l.beatAt {
 		l.queue.beat = true

@@ -70,6 +70,10 @@ type Persist struct {
 type Send struct {
 	Peer  storage.NodeID
 	Frame []byte
+	// Carry names the commit of the frame's first notice, if its sender may
+	// append the commit itself by [AppendContent]: the link is quick and the
+	// neighbor lacks just that one. Zero: it may not.
+	Carry Range
 }
 
 // Range asks for the commits of Log after After. Upto is what the source is

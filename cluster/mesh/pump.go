@@ -24,11 +24,15 @@ func (c *Core) pump(l *link) {
 			f := &flight{number: l.number, first: c.now, sent: c.now, body: b.body, notices: b.notices}
 			l.flight = f
 			c.send(l, f.number, b.body)
+			c.out.Send[len(c.out.Send)-1].Carry = b.carry()
 			return
 		}
 	}
 	if len(b.body) == 0 {
 		b.loose()
+	}
+	if len(b.body) == 0 && c.now < l.ackHold {
+		return // what the frame carried is here soon; one answer says both
 	}
 	if l.ackDue != 0 || len(b.body) > 0 {
 		c.send(l, 0, b.body)
@@ -40,7 +44,7 @@ func (c *Core) send(l *link, number uint64, body []byte) {
 	out := make([]byte, 0, 12+len(body))
 	out = appendFrameHead(out, number, l.ackDue)
 	out = append(out, body...)
-	l.ackDue = 0
+	l.ackDue, l.ackHold = 0, 0
 	c.count.FramesSent++
 	c.count.BytesSent += uint64(len(out))
 	c.out.Send = append(c.out.Send, Send{Peer: l.node.id, Frame: out})
@@ -76,6 +80,27 @@ func (b *builder) add(it item) bool {
 		return false
 	}
 	return true
+}
+
+// carry names the commit that may go along with the frame: see Send. A commit
+// that goes over several links goes once to each node, as it is asked for or
+// sent along, not both.
+func (b *builder) carry() Range {
+	l := b.link
+	if l.slow || !l.acked || len(b.notices) == 0 || b.body[0] != kindEvent {
+		return Range{}
+	}
+	s := b.notices[0].state
+	if s.log == nil {
+		return Range{}
+	}
+	at := s.event.Commit.Sequence
+	last := l.carried
+	l.carried = Range{Log: s.log.id, After: at}
+	if l.node.holding(s.log) != at-1 && last != (Range{Log: s.log.id, After: at - 1}) {
+		return Range{}
+	}
+	return Range{Log: s.log.id, After: at - 1, Upto: at}
 }
 
 // fill takes everything that may go, in the order of its worth.
