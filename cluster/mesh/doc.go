@@ -68,6 +68,7 @@
 //	             "this is my table; send me what is newer in yours"
 //	7 node       node record (package events)
 //	8 link       link record (package events)
+//	9 content    n uvarint <= 1,024, n bytes: the commit of the first notice, on quick links
 //
 // The branch byte is 0; branches of logs that split are logs of their own. Hashes of the vector: a head's is
 // the first 8 bytes of SHA-256 over "erwik head 1\x00", log, branch 0, sequence (8

@@ -63,6 +63,7 @@ type flight struct {
 	first, sent     Time
 	body            []byte
 	notices         []*notice
+	carries         bool // a commit may have gone along
 }
 
 // gate holds back notices on a slow link while the neighbor is busy with the last.
@@ -227,6 +228,7 @@ func (c *Core) acknowledged(l *link, number uint64) {
 	switch {
 	case l.srtt == 0 || !l.acked:
 		l.srtt = sample
+	case f.carries && sample < healthyTo: // the other side wrote it to its disk first
 	case l.slow && sample < l.srtt: // samples are rare there, and good news is sure
 		l.srtt += (sample - l.srtt) / 2
 		if sample < healthyTo {

@@ -24,7 +24,8 @@ func (c *Core) pump(l *link) {
 			f := &flight{number: l.number, first: c.now, sent: c.now, body: b.body, notices: b.notices}
 			l.flight = f
 			c.send(l, f.number, b.body)
-			c.out.Send[len(c.out.Send)-1].Carry = b.carry()
+			carry := b.carry()
+			c.out.Send[len(c.out.Send)-1].Carry, f.carries = carry, carry.Upto != 0
 			return
 		}
 	}
