@@ -123,6 +123,7 @@ func (n *Node) dialLink(d mesh.Dial) {
 
 // Up, Frame and Down make the node the handler of its links.
 func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
+	defer n.files.up(peer)
 	n.conns.mu.Lock()
 	n.conns.linked[peer] = true
 	n.conns.mu.Unlock()
@@ -153,6 +154,7 @@ func (n *Node) Down(peer storage.NodeID, reason error) {
 	if pulls != nil {
 		pulls.close(reason)
 	}
+	n.files.down(peer, reason)
 	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkDown(now, peer) })
 }
 
@@ -199,22 +201,30 @@ func (n *Node) dialPull(ctx context.Context, peer storage.NodeID, wait chan stru
 		n.conns.mu.Unlock()
 		close(wait)
 	}()
+	p, err := n.dialPeer(ctx, peer, protoPull)
+	if err != nil {
+		return nil, err
+	}
+	if err := n.addPull(p); err != nil {
+		return nil, err
+	}
+	n.spawn(func() { n.runPull(p) })
+	return p, nil
+}
+
+// dialPeer connects to a node of the pool.
+func (n *Node) dialPeer(ctx context.Context, peer storage.NodeID, proto string) (*pullConn, error) {
 	var addresses []string
 	n.do(func(c *mesh.Core, _ mesh.Time) {
 		if r := c.Record(peer); r != nil {
 			addresses = r.Addresses
 		}
 	})
-	conn, err := n.dialAny(ctx, peer, addresses, protoPull)
+	conn, err := n.dialAny(ctx, peer, addresses, proto)
 	if err != nil {
 		return nil, err
 	}
-	p := newPullConn(n, peer, conn)
-	if err := n.addPull(p); err != nil {
-		return nil, err
-	}
-	n.spawn(func() { n.runPull(p) })
-	return p, nil
+	return newPullConn(n, peer, conn), nil
 }
 
 // addPull makes p the connection over which this node asks, unless there is
@@ -261,6 +271,11 @@ func (n *Node) serve(conn *tls.Conn, proto string) error {
 		if err := n.addPull(p); err != nil {
 			return err
 		}
+		n.runPull(p)
+		return nil
+	case protoFile:
+		p := newPullConn(n, peer, conn)
+		p.file = true
 		n.runPull(p)
 		return nil
 	case protoJoin:

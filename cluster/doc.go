@@ -15,7 +15,11 @@
 //     HMAC over the TLS exporter that they hold it, the dialer first.
 //  3. Commits from outside enter only through [storage.Store.Receive], which
 //     verifies them.
-//  4. What the core wants kept is durable before a frame that depends on it
+//  4. A file chunk from outside is kept only if its bytes are what its name says.
+//     It comes piece by piece and goes on where it was, also after a restart.
+//     Pages go first: on a healthy link files have a connection of their own, on
+//     a slow one a piece is on the way for a second or so.
+//  5. What the core wants kept is durable before a frame that depends on it
 //     leaves.
 //
 // # Goroutines
@@ -24,13 +28,14 @@
 // it is free and nothing waits; else the input goes through a bounded inbox to
 // the one goroutine that [Open] starts, which also lets time pass. Each dial, each join and each pull has a
 // goroutine of its own, bounded by the core's limits; each pull connection has
-// one that reads. [Node.Close] ends them and waits.
+// one that reads. Two fetch file chunks, one over healthy links and one over slow
+// ones, a chunk at a time each. [Node.Close] ends them and waits.
 //
 // # Formats
 //
 // One port carries everything, told apart by the first byte and by ALPN:
-// erwik-link (package events/link), erwik-pull, erwik-join; anything that is
-// not TLS is HTTP. All integers are big endian.
+// erwik-link (package events/link), erwik-pull, erwik-file, erwik-join; anything
+// that is not TLS is HTTP. All integers are big endian.
 //
 // A frame on erwik-pull is a length (4 bytes, at most 2 MiB + 64 KiB), a type (1
 // byte), the pull's number (8 bytes) and a body. Either end may ask.
@@ -43,6 +48,11 @@
 //	6 stories   commit hashes (20 each, at most 16); answered by end, with JSON: how each came to the
 //	            neighbor, in the form of commits/{hash}
 //	            (log 40, 0, sequence 8) instead of a text for those that are held
+//	7 piece     file chunk (32), offset (4), length (4, at most 256 KiB); answered
+//	            by end: 0, size of the chunk (4), the bytes; or 2, it is not here
+//
+// Connections of erwik-file are the same with frame 7 alone. On slow links pieces
+// are asked for over erwik-pull.
 //
 // A record is: commit hash (20), length of the log entry (uvarint), log entry,
 // then the content: 0, length, bytes; or 1, index of a parent, length of the

@@ -18,6 +18,7 @@ const (
 	protoLink = "erwik-link"
 	protoPull = "erwik-pull"
 	protoJoin = "erwik-join"
+	protoFile = "erwik-file"
 )
 
 var errNotAdmitted = errors.New("cluster: the node is not admitted")

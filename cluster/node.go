@@ -44,14 +44,17 @@ type Config struct {
 
 // Node is one node's part in the mesh. All methods are safe for concurrent use.
 type Node struct {
-	cfg    Config
-	log    *slog.Logger
-	self   storage.NodeID
-	key    ed25519.PrivateKey
-	cert   tls.Certificate
-	hub    *link.Hub
-	packer packer
-	start  time.Time
+	cfg     Config
+	log     *slog.Logger
+	self    storage.NodeID
+	key     ed25519.PrivateKey
+	cert    tls.Certificate
+	hub     *link.Hub
+	packer  packer
+	files   files
+	pieces  chan struct{} // places of pieces that are being read
+	buffers sync.Pool     // of pieces
+	start   time.Time
 
 	ctx    context.Context // of the node's life
 	cancel context.CancelCauseFunc
@@ -90,7 +93,7 @@ var ErrClosed = errors.New("cluster: closed")
 func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		cfg: cfg, log: cfg.Logger, self: cfg.Store.Node(), key: cfg.Store.Key(), start: time.Now(), admitted: make(map[storage.NodeID]bool),
-		joins: make(chan struct{}, maxJoins),
+		joins: make(chan struct{}, maxJoins), pieces: make(chan struct{}, maxPieces),
 	}
 	if cfg.Dial == nil {
 		n.cfg.Dial = dialTCP
@@ -106,6 +109,7 @@ func Open(cfg Config) (*Node, error) {
 	n.conns.init()
 	n.state.init()
 	n.foresight.init()
+	n.files.init(n)
 	var err error
 	if n.cert, err = certificate(n.key); err != nil {
 		return nil, err
@@ -117,6 +121,9 @@ func Open(cfg Config) (*Node, error) {
 		return nil, fmt.Errorf("start the mesh: %w", err)
 	}
 	n.wg.Go(n.loop)
+	for lane := range lanes {
+		n.wg.Go(func() { n.files.run(lane) })
+	}
 	for _, address := range cfg.Join {
 		n.spawn(func() { n.join(address, cfg.Token) })
 	}
@@ -279,13 +286,17 @@ func (n *Node) alarm(a mesh.Alarm) {
 // committed is told by the store of what became durable and visible.
 func (n *Node) committed(commits []storage.Committed) {
 	entries := make([]mesh.Entry, len(commits))
-	admission := false
+	admission, file := false, false
 	for i, c := range commits {
 		entries[i] = mesh.Entry{Log: c.At.Log, Sequence: c.At.Sequence, Hash: c.Hash, Page: n.cfg.PageName(c.Path), Own: c.Own}
 		if s := c.Split; s != nil {
 			entries[i].Split = &mesh.Split{Kept: head(s.Log, s.Kept), Into: head(s.Into, s.Held)}
 		}
 		admission = admission || c.Kind == storage.KindAdmit
+		file = file || c.Kind == storage.KindFile && !c.Own
+	}
+	if file {
+		n.files.poke()
 	}
 	watched := n.cfg.Watched()
 	last := n.carry(commits)

@@ -138,6 +138,11 @@ func TestForgetRemovesANodeEverywhere(t *testing.T) {
 // liar is a neighbor that serves whatever it likes over the pull protocol.
 func liar(t *testing.T, victim *Node, answer func(p *pullConn, id uint64)) storage.NodeID {
 	t.Helper()
+	return liarOf(t, victim, protoPull, answer)
+}
+
+func liarOf(t *testing.T, victim *Node, proto string, answer func(p *pullConn, id uint64)) storage.NodeID {
+	t.Helper()
 	n := &Node{cfg: Config{Store: openStore(t, "liar")}, log: slog.New(slog.DiscardHandler), ctx: context.Background()}
 	n.state.init()
 	n.conns.init()
@@ -165,7 +170,7 @@ func liar(t *testing.T, victim *Node, answer func(p *pullConn, id uint64)) stora
 				return
 			}
 			go func() {
-				secure := tls.Server(c, n.serverTLS(protoPull))
+				secure := tls.Server(c, n.serverTLS(proto))
 				if secure.Handshake() != nil {
 					return
 				}

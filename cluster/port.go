@@ -234,7 +234,7 @@ func (p *Port) beginHandshake(from net.Addr) (done func(), admitted bool) {
 }
 
 func isMesh(proto string) bool {
-	return proto == protoLink || proto == protoPull || proto == protoJoin
+	return proto == protoLink || proto == protoPull || proto == protoJoin || proto == protoFile
 }
 
 func (p *Port) choose(hello *tls.ClientHelloInfo) (*tls.Config, error) {

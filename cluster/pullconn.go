@@ -42,6 +42,7 @@ type pullConn struct {
 	conn *tls.Conn
 	in   *bufio.Reader
 	done chan struct{}
+	file bool // of protocol erwik-file: only pieces of files are asked for
 
 	write sync.Mutex // orders frames
 
@@ -57,6 +58,7 @@ type pullConn struct {
 type serving struct {
 	stop    chan struct{} // closed by a cancel
 	stopped bool
+	piece   bool // of a file
 }
 
 // cancel stops the answer; it is called under pullConn.mu.
@@ -87,11 +89,16 @@ func newPullConn(n *Node, peer storage.NodeID, conn *tls.Conn) *pullConn {
 
 // send writes one frame.
 func (p *pullConn) send(kind byte, id uint64, body []byte) error {
-	b := make([]byte, 0, pullHead+len(body))
-	b = binary.BigEndian.AppendUint32(b, uint32(1+8+len(body)))
-	b = append(b, kind)
-	b = binary.BigEndian.AppendUint64(b, id)
-	b = append(b, body...)
+	b := make([]byte, pullHead+len(body))
+	copy(b[pullHead:], body)
+	return p.sendFrame(kind, id, b)
+}
+
+// sendFrame writes one frame, in whose front there is room for its head.
+func (p *pullConn) sendFrame(kind byte, id uint64, b []byte) error {
+	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
+	b[4] = kind
+	binary.BigEndian.PutUint64(b[5:], id)
 	p.write.Lock()
 	defer p.write.Unlock()
 	p.conn.SetWriteDeadline(time.Now().Add(pullWriteTime))
@@ -166,11 +173,15 @@ func (p *pullConn) read() (f pullFrame, id uint64, err error) {
 		return f, 0, err
 	}
 	size := binary.BigEndian.Uint32(head[:])
-	if size < 9 || size > maxPullFrame {
-		p.node.count("pull_frame")
-		return f, 0, fmt.Errorf("cluster: a frame of %d bytes, at most %d", size, maxPullFrame)
+	most := uint32(maxPullFrame)
+	if p.file {
+		most = 9 + 5 + maxPiece
 	}
-	f = pullFrame{head[4], make([]byte, size-9)}
+	if size < 9 || size > most {
+		p.node.count("pull_frame")
+		return f, 0, fmt.Errorf("cluster: a frame of %d bytes, at most %d", size, most)
+	}
+	f = pullFrame{head[4], p.frameBody(int(size - 9))}
 	_, err = io.ReadFull(p.in, f.body)
 	return f, binary.BigEndian.Uint64(head[5:]), err
 }
@@ -189,7 +200,11 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		case <-a.gone:
 		case <-p.done:
 		}
-	case frameRequest, frameLocate, frameStories:
+	case frameRequest, frameLocate, frameStories, framePiece:
+		if p.file && f.kind != framePiece {
+			p.node.count("pull_frame")
+			return fmt.Errorf("cluster: frame of type %d on a connection for files", f.kind)
+		}
 		return p.serve(f, id)
 	case frameCancel:
 		p.mu.Lock()

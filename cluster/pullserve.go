@@ -20,7 +20,7 @@ const (
 
 // serve answers a request in a goroutine of its own.
 func (p *pullConn) serve(f pullFrame, id uint64) error {
-	s := &serving{stop: make(chan struct{})}
+	s := &serving{stop: make(chan struct{}), piece: f.kind == framePiece}
 	p.mu.Lock()
 	_, twice := p.served[id]
 	room := len(p.served) < maxServed
@@ -37,18 +37,23 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 	work := func() {
 		end := []byte{endComplete}
 		var err error
+		sent := false
 		switch f.kind {
 		case frameLocate:
 			end, err = p.locate(f.body)
 		case frameStories:
 			end, err = p.stories(f.body)
+		case framePiece:
+			sent, err = p.piece(id, f.body)
 		default:
 			err = p.answer(f.body, id, s.stop)
 		}
 		if err != nil {
 			end = fmt.Appendf([]byte{endFailed}, "%.200s", err)
 		}
-		p.send(frameEnd, id, end)
+		if !sent {
+			p.send(frameEnd, id, end)
+		}
 		p.mu.Lock()
 		delete(p.served, id)
 		p.mu.Unlock()

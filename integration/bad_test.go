@@ -202,6 +202,18 @@ func TestFullDisk(t *testing.T) {
 	n.dir = filepath.Join(dir, "data")
 	n.start().awaitReady()
 	n.mustPut("First", "kept")
+	status, answer, err := n.do("PUT", "/-/files/huge.bin", nil, bytes.NewReader(randomBytes(60<<20)))
+	if err == nil && status != http.StatusInsufficientStorage { // or it hung up on a client that goes on sending
+		t.Errorf("a file that does not fit: status %d, %v, %.300s", status, err, answer)
+	}
+	eventually(t, "nothing is left of it", func() error {
+		left, err := filepath.Glob(filepath.Join(n.dir, "chunks", "*", "*"))
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%d files", len(left))
+		}
+		return err
+	})
+	n.mustPut("Second", "there is room for pages")
 	ballast := filepath.Join(dir, "ballast")
 	if err := os.WriteFile(ballast, make([]byte, 30<<20), 0o600); err != nil {
 		t.Fatal(err)

@@ -92,6 +92,14 @@ func (w *network) throttle(a, b, rate string) {
 	}
 }
 
+// mend takes the limit between a and b away.
+func (w *network) mend(a, b string) {
+	w.t.Helper()
+	for _, h := range []string{a, b} {
+		w.sh("ip netns exec %s tc qdisc del dev e0 root", w.space(h))
+	}
+}
+
 // cut drops all packets between a and b, in both directions; heal undoes it.
 func (w *network) cut(a, b string) {
 	w.t.Helper()

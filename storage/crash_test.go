@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 
@@ -50,6 +51,12 @@ func (w *crashWorld) run(fs vfs.FS, rng *rand.Rand, steps int) error {
 	}
 	for i := range steps {
 		path := fmt.Sprintf("P%d.md", rng.IntN(4))
+		if rng.IntN(4) == 0 {
+			if err := w.runFile(s, rng, i); err != nil {
+				return err
+			}
+			continue
+		}
 		if rng.IntN(3) == 0 {
 			theirs := mustSave(w.t, w.source, page(path, fmt.Sprint("theirs ", i)))
 			if _, err := s.Receive(ctx, records(w.t, w.source, s.Vector())); err != nil {
@@ -75,6 +82,55 @@ func (w *crashWorld) run(fs vfs.FS, rng *rand.Rand, steps int) error {
 	return nil
 }
 
+// runFile uploads a file and saves it or gives it up, or receives one and
+// fetches its chunk in two parts.
+func (w *crashWorld) runFile(s *Store, rng *rand.Rand, i int) error {
+	ctx := context.Background()
+	data := fmt.Sprint("file ", rng.IntN(6))
+	if rng.IntN(2) == 0 {
+		u, err := s.ReadFile(ctx, strings.NewReader(data), MaxFile)
+		if err != nil {
+			return err
+		}
+		if rng.IntN(3) > 0 {
+			made, err := s.Save(ctx, fileDraft(fmt.Sprintf("f%d.bin", i), u))
+			if err != nil {
+				return errors.Join(err, u.Release())
+			}
+			w.ack(made...)
+		}
+		return u.Release()
+	}
+	draft := upload(w.t, w.source, fmt.Sprintf("g%d.bin", i), data)
+	theirs := mustSave(w.t, w.source, draft)
+	if _, err := s.Receive(ctx, records(w.t, w.source, s.Vector())); err != nil {
+		return err
+	}
+	w.ack(theirs...)
+	return fetchMissing(s, w.source)
+}
+
+// fetchMissing copies what a store lacks from another one, in two parts each.
+func fetchMissing(s, from *Store) error {
+	missing, err := s.MissingChunks(MissingChunk{}, 100)
+	for _, m := range missing {
+		for at := s.PartSize(m.ID); at < int64(m.Size) && err == nil; at = s.PartSize(m.ID) {
+			b := make([]byte, (m.Size+1)/2)
+			n, _, err := from.ReadPiece(m.ID, at, b)
+			if err != nil {
+				return err
+			}
+			if err := s.AddPart(context.Background(), m.ID, at, b[:n]); err != nil {
+				return err
+			}
+		}
+		if err = s.LandPart(m.ID); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 // check opens what a crash left and looks for every acknowledged commit; all
 // that is there must be whole.
 func (w *crashWorld) check(left vfs.FS, acked []*Commit, when string) {
@@ -87,6 +143,9 @@ func (w *crashWorld) check(left vfs.FS, acked []*Commit, when string) {
 	for _, c := range acked {
 		if _, err := s.Record(c.Hash); err != nil {
 			w.t.Fatalf("%s: acknowledged commit %s (log %s, sequence %d) is lost: %v", when, c.Hash, c.Log, c.Sequence, err)
+		}
+		if missing, err := s.Recheck(c.Hash); c.Kind == KindFile && c.Log.Node == s.Node() && (err != nil || missing > 0) {
+			w.t.Fatalf("%s: %d chunks of the acknowledged file %s are lost: %v", when, missing, c.Path, err)
 		}
 	}
 	if s.Stats().Regressed {
@@ -111,6 +170,7 @@ func checkWhole(t testing.TB, s *Store, when string) {
 			}
 		}
 	}
+	checkFiles(t, s, when)
 	st := s.Stats()
 	if digest != st.Digest {
 		t.Fatalf("%s: digest is not that of the heads", when)
@@ -126,6 +186,75 @@ func checkWhole(t testing.TB, s *Store, when string) {
 	if total != st.Arrival {
 		t.Fatalf("%s: %d log entries, %d arrivals", when, total, st.Arrival)
 	}
+}
+
+// checkFiles compares the chunks that lie on the disk with what commits name
+// and what the index says: nothing is there for nobody, and what is not there
+// is known to be missing.
+func checkFiles(t testing.TB, s *Store, when string) {
+	t.Helper()
+	named, lacking := make(map[ChunkID]bool), make(map[uint64]bool)
+	revisions, err := s.Recent(0, 1<<20)
+	if err != nil {
+		t.Fatalf("%s: %v", when, err)
+	}
+	for _, r := range revisions {
+		if r.Kind != KindFile {
+			continue
+		}
+		text, err := s.Content(r.Hash)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		m, err := ParseManifest(text)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		missing := int64(0)
+		for i, id := range m.Chunks {
+			named[id] = true
+			if c, err := s.OpenChunk(id); err == nil {
+				c.Close()
+			} else {
+				missing += int64(m.ChunkSize(i))
+			}
+		}
+		if missing > 0 {
+			lacking[r.Arrival] = true
+		}
+		if got, err := s.MissingOf(r.Arrival); err != nil || got != missing {
+			t.Fatalf("%s: %d bytes of %s are missing, the index says %d: %v", when, missing, r.Path, got, err)
+		}
+	}
+	if got := s.Stats().Lacking; got != len(lacking) {
+		t.Fatalf("%s: %d files are not whole, the count says %d", when, len(lacking), got)
+	}
+	for _, dir := range chunkDirs(t, s) {
+		names, err := s.fs.List(dir)
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		for _, name := range names {
+			if id, err := ParseChunkID(name); err != nil || !named[id] {
+				t.Fatalf("%s: %s/%s belongs to no commit", when, dir, name)
+			}
+		}
+	}
+}
+
+// chunkDirs are the directories with chunks in their places and with uploads.
+func chunkDirs(t testing.TB, s *Store) (dirs []string) {
+	t.Helper()
+	names, err := s.fs.List(s.chunks.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if name != partName {
+			dirs = append(dirs, s.chunks.dir+"/"+name)
+		}
+	}
+	return dirs
 }
 
 // TestCrashAtEveryFileOperation crashes before each single operation on the
@@ -196,7 +325,7 @@ func crashSeed(t *testing.T, seed uint64) (acks, crashes int) {
 	for range 2 {
 		var left *vfs.MemFS
 		var acked []*Commit
-		countdown := 20 + rng.IntN(150)
+		countdown := 20 + rng.IntN(300)
 		kept := []int{0, 10, 50, 90, 100}[rng.IntN(5)]
 		cloneRNG := rand.New(rand.NewPCG(seed, 1))
 		var mu sync.Mutex

@@ -24,7 +24,11 @@
 //  5. The vector never says more than what is durable and can be read.
 //  6. Equal sets of commits give equal heads and equal digests, in whatever
 //     order they came.
-//  7. After a failed write nothing more is acknowledged until a restart.
+//  7. A file that was saved here has all its chunks on the disk. Chunks that no
+//     commit came to name are removed; those that a received commit names and
+//     that are not here are counted and listed until they come. A chunk is given
+//     out only if its bytes are what its name says.
+//  8. After a failed write nothing more is acknowledged until a restart.
 //     While the disk is nearly full saves get [ErrDiskFull] and reads go on.
 //
 // Not promised: that acknowledged saves survive damage to the disk. The
@@ -75,7 +79,11 @@
 //
 // The data directory holds "format" (a text that names the format), "node.key"
 // (header, seed in hex, checksum; a line each), "mark", "lock" (empty, locked while
-// the store is open) and "pebble". Keys of
+// the store is open), "pebble" and "chunks". The content of a commit of kind file
+// is the text that [Manifest] describes; the chunks it names are files
+// chunks/<2 hex>/<64 hex>, synced before the commit's batch. chunks/new holds
+// uploads, chunks/part what is being fetched; ".damaged" ends the name of a chunk
+// that was put aside. Keys of
 // the database; all numbers big endian:
 //
 //	00 'c'                               → totals: version, arrival, pages, files, commits, digest
@@ -91,6 +99,10 @@
 //	08 path                              → nothing; the path has several heads
 //	0a sponsor(32) node(32)              → hash(20) of the admission
 //	0b name                              → what other packages keep here
+//	0c arrival(8) index(2)               → chunk(32), size(4): a chunk of that file that is not here
+//	0d chunk(32) arrival(8) index(2)     → nothing; the same by chunk
+//	0e chunk(32)                         → nothing; it is here and no commit names it yet
+//	0f path                              → nothing; a file that ever had a commit
 //
 // arrival numbers commits in the order in which they came to this node.
 //

@@ -12,6 +12,8 @@ var (
 	// ErrUnknownParent: a draft names a parent that is not a visible commit
 	// of its path.
 	ErrUnknownParent = errors.New("storage: unknown parent")
+	// ErrMissingChunk: a draft of a file names a chunk that is not here.
+	ErrMissingChunk = errors.New("storage: a chunk of the file is not here")
 	// ErrTooLarge: a draft or a batch is over a maximum of the protocol.
 	ErrTooLarge = errors.New("storage: over the maximum")
 	// ErrInvalid: bytes or fields break a rule of the format.

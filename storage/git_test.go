@@ -72,7 +72,7 @@ func TestRealGitAcceptsEveryCommit(t *testing.T) {
 	moved := page("[[/%/100 ~!.md", "moved")
 	moved.From = &Source{Path: "docs/Install.md", Commit: merged.Hash}
 	moved.Import = strings.Repeat("c0ffee42", 5)
-	mustSave(t, s, gone, moved, page("größe/日本.md", ""), Draft{Kind: KindFile, Path: "net.png", Content: []byte{0, 1, 2}, Author: Ident{Name: "x"}})
+	mustSave(t, s, gone, moved, page("größe/日本.md", ""), upload(t, s, "net.png", "\x00\x01\x02"))
 	if err := s.Admit(t.Context(), keyID(testKey(9)), "e9"); err != nil {
 		t.Fatal(err)
 	}

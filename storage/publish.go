@@ -164,19 +164,20 @@ type Stats struct {
 	Digest    Digest
 	Arrival   uint64 // the last local arrival number
 	Staged    int    // commits that wait for a parent
+	Lacking   int    // file revisions of which chunks are missing
 	Regressed bool   // acknowledged saves are missing and not yet pulled back
 }
 
 // Stats returns the totals.
 func (s *Store) Stats() Stats {
 	s.mu.Lock()
-	staged := s.mu.staging.count
+	staged, lacking := s.mu.staging.count, s.mu.lacking
 	s.mu.Unlock()
 	s.pub.mu.Lock()
 	defer s.pub.mu.Unlock()
 	c := s.pub.counters
 	return Stats{
 		Pages: c.pages, Files: c.files, Commits: c.commits, Digest: c.digest, Arrival: c.arrival,
-		Staged: staged, Regressed: !s.pub.regressed.log.IsZero(),
+		Staged: staged, Lacking: lacking, Regressed: !s.pub.regressed.log.IsZero(),
 	}
 }

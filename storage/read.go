@@ -257,6 +257,11 @@ func (s *Store) Forked(after string, limit int) ([]PathHeads, error) {
 	return s.listPaths(keyForked, "", after, limit)
 }
 
+// Files is Paths for files alone.
+func (s *Store) Files(prefix, after string, limit int) ([]PathHeads, error) {
+	return s.listPaths(keyFilePath, prefix, after, limit)
+}
+
 func (s *Store) listPaths(prefix byte, below, after string, limit int) ([]PathHeads, error) {
 	if !s.enter() {
 		return nil, ErrClosed

@@ -55,6 +55,7 @@ func (s *Store) Receive(ctx context.Context, records []Record) (Received, error)
 		return result, ErrClosed
 	}
 	defer s.leave()
+	s.active()
 	fresh := s.verify(records, &result)
 	if len(fresh) == 0 {
 		return result, nil

@@ -28,8 +28,8 @@ type Draft struct {
 // Save makes all drafts durable in one synced batch, all or none, and returns
 // their commits in order. When it returns nil, they are on the disk.
 //
-// ErrHeadsMoved, ErrUnknownParent, ErrTooLarge, ErrInvalid and ErrDiskFull mean
-// that nothing was saved; after ErrPoisoned the outcome is unknown.
+// ErrHeadsMoved, ErrUnknownParent, ErrMissingChunk, ErrTooLarge, ErrInvalid and
+// ErrDiskFull mean that nothing was saved; after ErrPoisoned the outcome is unknown.
 func (s *Store) Save(ctx context.Context, drafts ...Draft) ([]*Commit, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("save: %w", err)
@@ -57,6 +57,7 @@ func (s *Store) Save(ctx context.Context, drafts ...Draft) ([]*Commit, error) {
 		return nil, ErrClosed
 	}
 	defer s.leave()
+	s.active()
 	if len(drafts) == 1 {
 		if err := s.saveGrouped(&drafts[0], commits[0]); err != nil {
 			return nil, fmt.Errorf("save %.100q: %w", drafts[0].Path, err)
@@ -169,6 +170,11 @@ func (t *tx) addDraft(d *Draft, c *Commit, before []*Commit) error {
 	c.Sequence, c.Previous = l.sequence+1, l.tip
 	if err := checkContent(c, d.Content, parents); err != nil {
 		return err
+	}
+	if c.Kind == KindFile {
+		if err := t.s.checkChunks(d.Content); err != nil {
+			return err
+		}
 	}
 	c.sign(t.s.key)
 	return t.add(c, d.Content, parents, LogPlace{c.Log, c.Sequence}, true)

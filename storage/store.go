@@ -53,15 +53,17 @@ type Store struct {
 		branches map[LogID]branch  // of those logs, the trunk among them
 		family   map[LogID][]LogID // log → its branches, the trunk first
 		taken    map[LogID]int     // log that forks → bytes taken of it since
+		lacking  int               // file revisions of which chunks are missing
 		failed   error             // not nil: poisoned or closed
 	}
-	group group
-	pub   publisher
-	cache caches
-	disk  diskGuard
-	files string // that describe the database, for errors
-	spare spareLogs
-	gate  gate
+	group  group
+	chunks chunkStore
+	pub    publisher
+	cache  caches
+	disk   diskGuard
+	files  string // that describe the database, for errors
+	spare  spareLogs
+	gate   gate
 }
 
 // Open opens the store in cfg.Dir, or makes one. A damaged directory is
@@ -198,6 +200,9 @@ func (s *Store) load() error {
 		return err
 	}
 	if err := s.mu.signers.load(s); err != nil {
+		return err
+	}
+	if err := s.openChunks(); err != nil {
 		return err
 	}
 	s.pub.init(s)

@@ -23,6 +23,8 @@ type tx struct {
 	heads    map[string][]Head
 	added    map[Hash]meta
 	admitted []admission
+	named    []ChunkID // chunks that no commit had named
+	lacking  int       // files whose chunks are not all here
 	out      []Committed
 
 	branches map[LogID]branch // changed here
@@ -123,6 +125,9 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 		if page || signer {
 			return fmt.Errorf("%w: not the path of a file", ErrInvalid)
 		}
+		if _, err := ParseManifest(content); err != nil {
+			return err
+		}
 	case KindDelete:
 		if len(content) != 0 || len(parents) == 0 || signer {
 			return fmt.Errorf("%w: a delete has parents and no content", ErrInvalid)
@@ -186,6 +191,11 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 			if done.Heads, err = t.moveHeads(c, arrival, old); err != nil {
 				return err
 			}
+			if c.Kind == KindFile {
+				if err = t.nameChunks(content, arrival); err != nil {
+					return err
+				}
+			}
 			t.counters.commits++
 		} else {
 			node, _ := admittedNode(c, content)
@@ -205,6 +215,11 @@ func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head) ([]Head, error) {
 			now = append(now, h)
 		}
 	}
+	if !strings.HasSuffix(c.Path, PageSuffix) && len(old) == 0 {
+		if err := t.batch.Set(append([]byte{keyFilePath}, c.Path...), nil, nil); err != nil {
+			return nil, err
+		}
+	}
 	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival, [8]byte(c.SHA256[:8])})
 	slices.SortFunc(now, func(a, b Head) int { return a.Hash.Compare(b.Hash) })
 	t.counters.replaceHeads(c.Path, old, now)
@@ -220,6 +235,31 @@ func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head) ([]Head, error) {
 		}
 	}
 	return now, errors.Join(err, t.batch.Set(pathKey(key[:0], keyHeads, c.Path), encodeHeads(value[:0], now), nil))
+}
+
+// nameChunks notes which chunks of a new file are not here, and that those that
+// are belong to a commit now.
+func (t *tx) nameChunks(content []byte, arrival uint64) error {
+	m, err := ParseManifest(content)
+	if err != nil {
+		return err
+	}
+	missing, err := t.s.lack(t.batch, m, arrival)
+	if err != nil {
+		return err
+	}
+	if missing > 0 {
+		t.lacking++
+	}
+	for _, id := range m.Chunks {
+		if t.s.chunks.isLoose(id) {
+			t.named = append(t.named, id)
+			if err := t.batch.Delete(looseKey(make([]byte, 0, 40), id), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // apply writes the batch without waiting for the disk and takes its changes
@@ -249,6 +289,8 @@ func (t *tx) apply() error {
 	for _, a := range t.admitted {
 		s.mu.signers.add(a)
 	}
+	s.mu.lacking += t.lacking
+	s.chunks.name(t.named)
 	s.cache.applied(t.heads)
 	for _, c := range t.out {
 		if len(c.Content) > 0 {

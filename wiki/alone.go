@@ -23,6 +23,11 @@ func (Alone) Fetch(context.Context, []storage.Hash) error {
 	return fmt.Errorf("fetch: this node has no neighbors")
 }
 
+// FetchChunk finds nothing either.
+func (Alone) FetchChunk(context.Context, storage.MissingChunk) error {
+	return fmt.Errorf("fetch: this node has no neighbors")
+}
+
 // Spread is one of one.
 func (Alone) Spread(storage.Hash) (have, of int, took time.Duration) { return 1, 1, 0 }
 
@@ -55,9 +60,10 @@ func (commitEvent) Name() string     { return "commit" }
 func (e commitEvent) JSON() []byte   { return e.json }
 func (e commitEvent) Erlang() []byte { return e.erlang }
 
-// newCommitEvent describes a commit; ok is false for one that is no page's.
+// newCommitEvent describes a commit; ok is false for one that is neither a page's
+// nor a file's.
 func newCommitEvent(c *storage.Commit) (e commitEvent, ok bool) {
-	name, ok := page.NameOfPath(c.Path)
+	name, ok := page.ShownPath(c.Path)
 	if !ok {
 		return e, false
 	}
@@ -65,7 +71,7 @@ func newCommitEvent(c *storage.Commit) (e commitEvent, ok bool) {
 		Log      storage.LogID `json:"log"`
 		Sequence uint64        `json:"sequence"`
 		Checksum storage.Hash  `json:"checksum"`
-		Page     page.Name     `json:"page"`
+		Page     string        `json:"page"`
 	}
 	var err error
 	e.json, err = json.Marshal(struct {

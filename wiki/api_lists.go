@@ -3,6 +3,7 @@ package wiki
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -102,12 +103,11 @@ type fromEntry struct {
 	Commit storage.Hash `json:"commit"`
 }
 
-// shownPath is a page's name, or the path of what is no page.
+// shownPath is a page's name, a file's name below "-/files/", or the path of what
+// is neither.
 func shownPath(path string) string {
-	if name, ok := page.NameOfPath(path); ok {
-		return string(name)
-	}
-	return path
+	shown, _ := page.ShownPath(path)
+	return shown
 }
 
 func revisionEntries(revisions []storage.Revision) []revisionEntry {
@@ -136,6 +136,9 @@ func nextArrival(revisions []storage.Revision, limit int) string {
 }
 
 func (h *Handler) apiHistory(w http.ResponseWriter, r *http.Request) error {
+	if raw, isFile := strings.CutPrefix(mux.Vars(r)["path"], page.FilesFolder); isFile {
+		return h.fileHistory(w, r, raw)
+	}
 	name, err := nameOf(r)
 	if err != nil {
 		return err
@@ -144,6 +147,21 @@ func (h *Handler) apiHistory(w http.ResponseWriter, r *http.Request) error {
 		revisions, err := h.pages.History(name, before, limit)
 		if err == nil && len(revisions) == 0 && before == 0 {
 			return nil, page.ErrNoPage
+		}
+		return revisions, err
+	})
+}
+
+// fileHistory lists the revisions of a file.
+func (h *Handler) fileHistory(w http.ResponseWriter, r *http.Request, raw string) error {
+	name, err := page.ParseFileName(raw)
+	if err != nil {
+		return err
+	}
+	return h.revisionList(w, r, func(before uint64, limit int) ([]storage.Revision, error) {
+		revisions, err := h.pages.FileHistory(name, before, limit)
+		if err == nil && len(revisions) == 0 && before == 0 {
+			return nil, page.ErrNoFile
 		}
 		return revisions, err
 	})

@@ -12,6 +12,7 @@ import (
 // Store is what the wiki needs of package storage; *storage.Store has it.
 type Store interface {
 	page.Store
+	FileChunks
 	Node() storage.NodeID
 	Stats() storage.Stats
 	Vector() map[storage.LogID]uint64
@@ -45,6 +46,7 @@ type Observer interface {
 // of a single node.
 type Mesh interface {
 	page.Fetcher
+	ChunkFetcher
 	Spreader
 	Observer
 }

@@ -83,7 +83,7 @@ func (c *conflictCount) step() {
 		pages, next, err := c.pages.Conflicts(cursor, conflictStep)
 		if err == nil {
 			for _, p := range pages {
-				inConflict[p.Name.Path()] = true
+				inConflict[p.Path()] = true
 			}
 			cursor, complete = next, next == ""
 		}
@@ -104,6 +104,10 @@ func (c *conflictCount) step() {
 }
 
 func (c *conflictCount) isConflict(path string) bool {
+	if name, ok := page.FileOfPath(path); ok {
+		f, err := c.pages.File(name)
+		return err == nil && f.Conflict
+	}
 	name, ok := page.NameOfPath(path)
 	if !ok {
 		return false

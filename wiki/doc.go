@@ -21,7 +21,9 @@
 //     the edit token where one is set.
 //  5. Every body, list, cache, buffer and number of readers has a bound; what
 //     happens at the bound stands beside it.
-//  6. Below /-/api/ every error is a problem of RFC 9457 with a request id;
+//  6. A file is never whole in memory, neither on its way in nor out. What could
+//     run in a browser is not shown by it; the rest is shown in a sandbox.
+//  7. Below /-/api/ every error is a problem of RFC 9457 with a request id;
 //     elsewhere it is a page with the same status.
 //
 // # Goroutines
@@ -30,6 +32,11 @@
 // calls the handler inside each save, which takes microseconds.
 //
 // # Formats
+//
+// In lists where pages and files stand together (recent, conflicts, events,
+// commits, history) a file is called "-/files/" and its name, which no page can
+// be; "/" before it is its address. Errors of PUT and DELETE below /-/files/ are
+// problems of RFC 9457, as for whoever asks for JSON there.
 //
 // The paths and JSON fields are the outside contract of docs/DESIGN.md. Lists
 // are {"items":[…],"next":cursor}; a cursor is opaque. An entity tag of JSON

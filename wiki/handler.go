@@ -27,6 +27,7 @@ type Handler struct {
 	conflicts   *conflictCount
 	counters    counters
 	guard       guard
+	uploads     chan struct{} // a place for each file that is taken in
 	bodies      chan struct{} // a place for each large body that is read
 	renders     chan struct{} // a place for each page that is rendered
 	router      http.Handler
@@ -60,6 +61,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		markdown: markdown.New(),
 		guard:    newGuard(cfg.EditToken, cfg.OperatorKey),
 		bodies:   make(chan struct{}, maxLargeBodies),
+		uploads:  make(chan struct{}, maxUploads),
 		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,

@@ -47,6 +47,9 @@ func (h *Handler) revision(c *storage.Commit) web.Revision {
 		Author: c.Author.Name, Node: c.Committer.Name, Summary: c.Message,
 		Time: web.At(unixTime(c.Author.Time)), Deleted: c.Kind == storage.KindDelete,
 	}
+	if name, ok := page.FileOfPath(c.Path); ok {
+		r.File, r.FileName = true, string(name)
+	}
 	r.PageURL = markdown.URL(r.Page)
 	r.URL = r.PageURL + "?rev=" + r.Hash
 	r.DiffURL = r.PageURL + "?diff=.." + r.Hash
@@ -295,7 +298,7 @@ func (h *Handler) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	chrome.NoIndex = true
 	show := &web.Error{Chrome: chrome, Heading: p.Title, Detail: sentence(p.Detail), Next: sentence(p.Next), Status: p.Status, RequestID: p.RequestID}
 	if name, ok := errors.AsType[*page.NameError](err); ok {
-		show.Detail, show.Next = sentence("this page name is refused: "+name.Why), sentence(name.Do)
+		show.Detail, show.Next = sentence("this "+name.What()+" is refused: "+name.Why), sentence(name.Do)
 	}
 	if err := answerPage(w, r, p.Status, show, h.web.Error); err != nil {
 		h.log.Error("write the page of an error", "err", err)

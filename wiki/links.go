@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/erwik/erwik/storage"
-	"github.com/erwik/erwik/wiki/markdown"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -42,15 +41,29 @@ func (l *pageLinks) Resolve(target string, wiki bool) (string, bool) {
 }
 
 // Exists implements markdown.Links.
-func (l *pageLinks) Exists(name string) bool { return l.pages.IsLive(page.Name(name)) }
+func (l *pageLinks) Exists(name string) bool { return isLive(l.pages, name) }
 
-// Image implements markdown.Links.
-func (l *pageLinks) Image(target string) (string, bool) {
-	target, ok := l.absolute(target)
-	if !ok {
-		return "", false
+// isLive reports whether a page is there, or a file, whose name is then one below
+// page.FilesFolder.
+func isLive(pages *page.Service, name string) bool {
+	if file, ok := strings.CutPrefix(name, page.FilesFolder); ok {
+		return pages.FileLive(page.FileName(file))
 	}
-	return "/-/files" + markdown.URL(target), true
+	return pages.IsLive(page.Name(name))
+}
+
+// File implements markdown.Links.
+func (l *pageLinks) File(target string, wiki bool) (name string, image, ok bool) {
+	raw, isAddress := strings.CutPrefix(target, filesPath)
+	if !isAddress {
+		if raw = target; !wiki {
+			if raw, ok = l.absolute(target); !ok {
+				return "", false, false
+			}
+		}
+	}
+	file, err := page.ParseFileName(raw)
+	return file.Shown(), isImage(string(file)), err == nil
 }
 
 // absolute turns a path relative to the page's folder into one from the root;

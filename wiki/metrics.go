@@ -36,6 +36,9 @@ func (c *counters) route(route string) *routeCounter {
 // saved counts what became of an edit.
 func (c *counters) saved(s page.Saved, err error) {
 	_, conflict := errors.AsType[*page.ConflictError](err)
+	if _, file := errors.AsType[*page.FileConflictError](err); file {
+		conflict = true
+	}
 	switch {
 	case conflict:
 		c.clashed.Add(1)
@@ -63,6 +66,8 @@ func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) error {
 	stats := h.store.Stats()
 	entries, bytes := h.rendered.entries.Cost()
 	line("gauge", "erwik_pages", "Live pages.", stats.Pages)
+	line("gauge", "erwik_files", "Live files.", stats.Files)
+	line("gauge", "erwik_files_missing", "Revisions of files of which parts are not here.", stats.Lacking)
 	line("counter", "erwik_commits_total", "Commits of pages and files that are visible here.", stats.Commits)
 	line("gauge", "erwik_staged", "Commits that wait for a parent.", stats.Staged)
 	line("gauge", "erwik_conflicts_open", "Pages in conflict that were found so far.", h.conflicts.Count())

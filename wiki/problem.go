@@ -101,6 +101,12 @@ func describe(err error) *problem {
 			Next: "unite yours and current, and save with base set to heads",
 		}
 	}
+	if conflict, ok := errors.AsType[*page.FileConflictError](err); ok {
+		return &problem{
+			Status: 409, Code: "conflict", conflictTexts: &conflictTexts{Heads: conflict.Current.Heads},
+			Next: "send it with ?base= set to heads, or under another name",
+		}
+	}
 	for _, row := range problemTable {
 		if errors.Is(err, row.err) {
 			return &problem{Status: row.status, Code: row.code, Next: row.next}
@@ -120,6 +126,9 @@ var problemTable = []struct {
 	next   string
 }{
 	{page.ErrNoPage, 404, "no_page", "PUT it to create it"},
+	{page.ErrNoFile, 404, "no_file", "PUT it to upload it; /-/files/ lists the files"},
+	{errFileTooLarge, 413, "too_large", "a file may have 64 MiB"},
+	{errFileAbsent, 503, "file_missing", "try again later, or read it from another node"},
 	{page.ErrNoRevision, 404, "no_revision", "the page's history lists its revisions"},
 	{errNoRoute, 404, "not_found", ""},
 	{page.ErrUnknownBase, 409, "unknown_base", "read the page again and redo the edit on its present heads"},
@@ -196,5 +205,8 @@ func setProblemHeaders(header http.Header, p *problem, err error) {
 		header.Set("WWW-Authenticate", `Bearer realm="erwik"`)
 	case http.StatusServiceUnavailable:
 		header.Set("Retry-After", "1")
+		if p.Code == "file_missing" {
+			header.Set("Retry-After", "10")
+		}
 	}
 }

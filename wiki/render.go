@@ -135,22 +135,22 @@ func (c *renderCache) evicted(address string, e *rendered) {
 // changed drops the pages that show a link to path in the wrong colour. The
 // page at path itself is dropped when its heads are seen to have changed.
 func (c *renderCache) changed(path string, heads []storage.Head) {
-	name, ok := page.NameOfPath(path)
+	name, ok := page.ShownPath(path)
 	if !ok {
 		return
 	}
 	c.mu.Lock()
 	var from []string
-	for address := range c.links[string(name)] {
+	for address := range c.links[name] {
 		from = append(from, address)
 	}
 	c.mu.Unlock()
 	if len(from) == 0 {
 		return
 	}
-	live := slices.ContainsFunc(heads, func(h storage.Head) bool { return h.Kind == storage.KindPage })
+	live := slices.ContainsFunc(heads, func(h storage.Head) bool { return h.Kind == storage.KindPage || h.Kind == storage.KindFile })
 	for _, address := range from {
-		if e, ok := c.entries.Get(address); ok && e.links[string(name)] != live {
+		if e, ok := c.entries.Get(address); ok && e.links[name] != live {
 			c.entries.Delete(address)
 		}
 	}
@@ -229,7 +229,7 @@ func (h *Handler) keep(address string, e *rendered) {
 	// A link may have changed its colour between the look at it and put;
 	// whatever changes from here on finds the entry.
 	for name, existed := range e.links {
-		if h.pages.IsLive(page.Name(name)) != existed {
+		if isLive(h.pages, name) != existed {
 			h.rendered.entries.Delete(address)
 			return
 		}

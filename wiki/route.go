@@ -49,6 +49,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		{v1 + "network/{what:nodes|links|routes|graph}", methods{"GET": h.apiNetwork}},
 		{v1 + "commits/{hash}", methods{"GET": h.apiCommit}},
 		{v1 + "events", methods{"GET": h.streamEvents}},
+		{v1 + "files", methods{"GET": h.apiFiles}},
 		{v1 + "import", methods{"POST": h.apiImport}},
 	}
 	for _, name := range slices.Sorted(maps.Keys(calls)) {
@@ -56,6 +57,9 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 	}
 	return append(rows,
 		row{"/-/static/{file:(?s:.+)}", methods{"GET": h.static}},
+		row{"/-/files", methods{"GET": h.toFiles}},
+		row{filesPath, methods{"GET": h.filesPage, "POST": h.filesPost}},
+		row{filesPath + "{path:(?s:.+)}", methods{"GET": h.getFile, "PUT": h.putFile, "DELETE": h.deleteFile, "POST": h.filePost}},
 		row{"/-/recent", methods{"GET": h.recentPage}},
 		row{"/-/mesh", methods{"GET": h.meshPage}},
 		row{"/-/conflicts", methods{"GET": h.conflictsPage}},
@@ -124,7 +128,7 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 
 // fail answers with err as its address demands.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
-	if strings.HasPrefix(r.URL.Path, apiPrefix) {
+	if strings.HasPrefix(r.URL.Path, apiPrefix) || wantsJSON(r) {
 		h.failJSON(w, r, err)
 		return
 	}
@@ -132,6 +136,11 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (h *Handler) nothing(http.ResponseWriter, *http.Request) error { return errNoRoute }
+
+func (h *Handler) toFiles(w http.ResponseWriter, r *http.Request) error {
+	http.Redirect(w, r, filesPath, http.StatusPermanentRedirect)
+	return nil
+}
 
 func (h *Handler) static(w http.ResponseWriter, r *http.Request) error {
 	h.web.ServeHTTP(w, r)

@@ -31,8 +31,18 @@ var changing = map[string]struct{ body, contentType string }{
 	"POST /-/api/v1/move":         {`{"from":"Page","to":"New"}`, "application/json"},
 	"POST /-/api/v1/revert":       {`{"path":"Page","rev":"REV"}`, "application/json"},
 	"POST /-/api/v1/import":       {`{"path":"New","text":"x"}`, "application/x-ndjson"},
+	"PUT /-/files/Page":           {"bytes", ""},
+	"DELETE /-/files/Page":        {"", ""},
+	"POST /-/files/":              {uploadBody, uploadType},
+	"POST /-/files/Page":          {uploadBody, uploadType},
 	"POST /Page":                  {"text=x&base=current&action=save", "application/x-www-form-urlencoded"},
 }
+
+// uploadBody is the form of an upload as browsers send it.
+const (
+	uploadType = "multipart/form-data; boundary=xyz"
+	uploadBody = "--xyz\r\nContent-Disposition: form-data; name=\"path\"\r\n\r\nimg/\r\n--xyz\r\nContent-Disposition: form-data; name=\"file\"; filename=\"net.png\"\r\nContent-Type: image/png\r\n\r\nbytes\r\n--xyz--\r\n"
+)
 
 // harmless are routes that take POST but change nothing.
 var harmless = []string{"POST /-/api/v1/preview", "POST /-/login", "POST /-/none", "PUT /-/none", "DELETE /-/none"}

@@ -15,6 +15,7 @@ type statusAnswer struct {
 	Ready        bool                     `json:"ready"`
 	Reason       string                   `json:"reason,omitempty"`
 	Pages        uint64                   `json:"pages"`
+	Files        uint64                   `json:"files"`
 	Commits      uint64                   `json:"commits"`
 	Digest       string                   `json:"digest"`
 	Vector       map[storage.LogID]uint64 `json:"vector"`
@@ -37,7 +38,7 @@ func (h *Handler) apiStatus(w http.ResponseWriter, r *http.Request) error {
 	stats := h.store.Stats()
 	return answerJSON(w, r, http.StatusOK, statusAnswer{
 		Node: h.node, Name: h.nodeName, Version: h.version, Ready: ready, Reason: reason,
-		Pages: stats.Pages, Commits: stats.Commits, Digest: hex.EncodeToString(stats.Digest[:]),
+		Pages: stats.Pages, Files: stats.Files, FilesMissing: stats.Lacking, Commits: stats.Commits, Digest: hex.EncodeToString(stats.Digest[:]),
 		Vector: h.store.Vector(), Staged: stats.Staged, Regressed: stats.Regressed,
 		Neighbors: h.mesh.Neighbors(),
 	})

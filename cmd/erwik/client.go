@@ -65,6 +65,12 @@ func (a *app) url(path string, query url.Values) (string, error) {
 
 // open sends a request and returns the answer if it is a success.
 func (a *app) open(ctx context.Context, method, path string, query url.Values, key string, body io.Reader, kind string) (*http.Response, error) {
+	return a.openSized(ctx, method, path, query, key, body, 0, kind)
+}
+
+// openSized is open for a body whose length is known; 0 leaves it to the client
+// library, -1 says that nobody knows it.
+func (a *app) openSized(ctx context.Context, method, path string, query url.Values, key string, body io.Reader, length int64, kind string) (*http.Response, error) {
 	target, err := a.url(path, query)
 	if err != nil {
 		return nil, err
@@ -76,6 +82,11 @@ func (a *app) open(ctx context.Context, method, path string, query url.Values, k
 	if kind != "" {
 		r.Header.Set("Content-Type", kind)
 	}
+	if length != 0 {
+		r.ContentLength = length
+		r.Header.Set("Expect", "100-continue")
+	}
+	r.Header.Set("Accept", "application/json, */*;q=0.5")
 	if key == "" {
 		key = a.getenv("ERWIK_EDIT_TOKEN")
 	}

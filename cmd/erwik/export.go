@@ -18,7 +18,7 @@ import (
 
 func (a *app) exportCommand() *cobra.Command {
 	return a.client(&cobra.Command{
-		Use: "export DIR", Short: "Write all pages as Markdown files into a folder", Args: cobra.ExactArgs(1),
+		Use: "export DIR", Short: "Write all pages as Markdown files, and all other files, into a folder", Args: cobra.ExactArgs(1),
 		Example: "  erwik export backup/2026-11-21",
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
@@ -34,10 +34,18 @@ func (a *app) exportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(map[string]any{"pages": n, "seconds": time.Since(start).Seconds()})
+			files, err := a.exportFiles(c.Context(), root)
+			if err != nil {
+				return err
 			}
-			_, err = fmt.Fprintf(a.stdout, "exported %d pages to %s in %.1f s\n", n, args[0], time.Since(start).Seconds())
+			if a.json {
+				return a.printJSON(map[string]any{"pages": n, "files": files, "seconds": time.Since(start).Seconds()})
+			}
+			what := fmt.Sprintf("%d pages", n)
+			if files > 0 {
+				what += fmt.Sprintf(" and %d files", files)
+			}
+			_, err = fmt.Fprintf(a.stdout, "exported %s to %s in %.1f s\n", what, args[0], time.Since(start).Seconds())
 			return err
 		},
 	})

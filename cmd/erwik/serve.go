@@ -201,13 +201,14 @@ func (n *node) close(drain time.Duration) error {
 	return errors.Join(err, n.port.Close(), n.store.Close())
 }
 
-// pageName is what events call a path; nothing for what is no page.
+// pageName is what events call a path; nothing for what is neither a page nor a
+// file.
 func pageName(path string) string {
-	name, ok := page.NameOfPath(path)
+	name, ok := page.ShownPath(path)
 	if !ok {
 		return ""
 	}
-	return string(name)
+	return name
 }
 
 func (s *settings) https() (*tls.Config, error) {

@@ -33,14 +33,15 @@ func (a *app) importCommand() *cobra.Command {
 	var h historyFlags
 	c := e.add(a, a.client(&cobra.Command{
 		Use: "import SOURCE", Short: "Import a folder of Markdown files, or a git repository or bundle with its history", Args: cobra.ExactArgs(1),
-		Long: `Import the .md files of a folder, each as the page of its path, or the history of
-a git repository (bare or with a work tree) or of a git bundle.
+		Long: `Import the .md files of a folder, each as the page of its path, and all others,
+such as images, as files (hidden ones are left out); or the history of the pages
+of a git repository (bare or with a work tree) or of a git bundle.
 
 A git commit that touches k pages becomes k revisions with its author, time and
 message; merges, renames and deletions are kept. --dry-run says first what there
 is. It needs the operator's key: run it where the node's disk is, with --data.
 
-Of a folder, a page that has the same text already is left alone. With the
+Of a folder, what has the same text or bytes already is left alone. With the
 node's data directory at hand (--data) the whole folder goes in one stream;
 without it, page by page, as any editor could.
 
@@ -75,18 +76,15 @@ func (a *app) importFolder(c *cobra.Command, folder, data string, e *editFlags, 
 	if err != nil {
 		return err
 	}
-	if len(files) == 0 {
-		return fmt.Errorf("no .md file in %s", folder)
+	if len(files)+len(other) == 0 {
+		return fmt.Errorf("no .md file and no other in %s", folder)
 	}
 	if dryRun {
 		if a.json {
-			return a.printJSON(map[string]int{"pages": len(files), "other": other})
+			return a.printJSON(map[string]int{"pages": len(files), "files": len(other)})
 		}
-		_, err := fmt.Fprintf(a.stdout, "%d pages; %d files are no pages (.md) and are left out\nnothing was written (--dry-run)\n", len(files), other)
+		_, err := fmt.Fprintf(a.stdout, "%d pages, %d other files\nnothing was written (--dry-run)\n", len(files), len(other))
 		return err
-	}
-	if other > 0 {
-		fmt.Fprintf(a.stderr, "%d files are no pages (.md) and are left out\n", other)
 	}
 	key, keyErr := a.findKey(c, data)
 	var done tally
@@ -100,6 +98,11 @@ func (a *app) importFolder(c *cobra.Command, folder, data string, e *editFlags, 
 	if err != nil {
 		return err
 	}
+	uploaded, failed, err := a.importFiles(c.Context(), folder, other, e)
+	if err != nil {
+		return err
+	}
+	done.Files, done.Failed = uploaded, done.Failed+failed
 	return a.reportImport(done, "pages")
 }
 
@@ -108,30 +111,34 @@ type tally struct {
 	Done    int    `json:"done"`
 	Skipped int    `json:"skipped"`
 	Failed  int    `json:"failed"`
+	Files   int    `json:"files"` // that are no pages
 	Digest  string `json:"digest,omitempty"`
 	Seconds float64
 }
 
 func (a *app) reportImport(t tally, what string) error {
 	if a.json {
-		if err := a.printJSON(map[string]any{"done": t.Done, "skipped": t.Skipped, "failed": t.Failed, "digest": t.Digest, "seconds": t.Seconds}); err != nil {
+		if err := a.printJSON(map[string]any{"done": t.Done, "skipped": t.Skipped, "failed": t.Failed, "files": t.Files, "digest": t.Digest, "seconds": t.Seconds}); err != nil {
 			return err
 		}
 	} else {
+		if t.Files > 0 {
+			what += fmt.Sprintf(", %d files", t.Files)
+		}
 		fmt.Fprintf(a.stdout, "imported %d %s, %d were there already, %d failed, in %.1f s\n", t.Done, what, t.Skipped, t.Failed, t.Seconds)
 	}
 	if t.Failed > 0 {
-		return silentError{fmt.Errorf("%d %s failed", t.Failed, what)}
+		return silentError{fmt.Errorf("%d failed", t.Failed)}
 	}
 	return nil
 }
 
-// findPages lists the pages of a folder in the order of their names; hidden
-// folders are not looked into.
-func (a *app) findPages(folder string) (files []source, other int, err error) {
+// findPages lists the pages of a folder in the order of their names, and its other
+// files that are not hidden.
+func (a *app) findPages(folder string) (files []source, other []string, err error) {
 	root, err := os.OpenRoot(folder)
 	if err != nil {
-		return nil, 0, fmt.Errorf("import: %w. SOURCE is a folder of Markdown files", err)
+		return nil, nil, fmt.Errorf("import: %w. SOURCE is a folder of Markdown files", err)
 	}
 	defer root.Close()
 	bad := 0
@@ -144,7 +151,9 @@ func (a *app) findPages(folder string) (files []source, other int, err error) {
 		case !d.Type().IsRegular():
 			return nil
 		case !strings.HasSuffix(path, ".md"):
-			other++
+			if !strings.HasPrefix(path, ".") && !strings.Contains(path, "/.") {
+				other = append(other, path)
+			}
 			return nil
 		}
 		name, err := page.NameOfFile(path)

@@ -4,7 +4,7 @@
 // over HTTP. Rounds alternate, and the median of five counts. A bar that is
 // missed is printed as such; the exit status is 1.
 //
-//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,saves,views,size]
+//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size]
 //
 // ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it
 // copies are of made-up pages and histories of the same number and size.
@@ -38,7 +38,7 @@ func main() {
 	flag.StringVar(&b.erwik, "erwik", "bin/erwik", "the binary")
 	flag.IntVar(&b.rounds, "rounds", 5, "alternating rounds of each comparison")
 	flag.DurationVar(&b.length, "length", 2*time.Second, "of one round")
-	flag.StringVar(&only, "only", "latency,copy,history,saves,views,size", "which to run")
+	flag.StringVar(&only, "only", "latency,copy,history,files,saves,views,size", "which to run")
 	flag.Parse()
 	if err := b.run(strings.Split(only, ",")); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -60,7 +60,7 @@ func (b *bench) run(only []string) error {
 	if b.erwik, err = filepath.Abs(b.erwik); err != nil {
 		return err
 	}
-	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history}
+	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history}
 	for _, name := range only {
 		part, found := parts[name]
 		if !found {

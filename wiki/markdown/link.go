@@ -196,34 +196,22 @@ func local(destination []byte) (path, rest string, ok bool) {
 
 func (s *renderState) relativeLink(n *ast.Link) {
 	path, rest, ok := local(n.Destination)
+	if ok && strings.HasPrefix(path, filesAddress) {
+		s.fileLink(n, path)
+		return
+	}
 	if !ok || strings.HasPrefix(path, "/-/") {
 		return
 	}
 	name, ok := s.links.Resolve(path, false)
 	if !ok {
+		s.fileLink(n, path)
 		return
 	}
 	n.Destination = []byte(URL(name) + rest)
 	if !s.page(name) {
 		n.SetAttributeString("class", []byte("missing"))
 	}
-}
-
-// image gives an image the address of the attachment, or returns false for
-// one that is elsewhere.
-func (s *renderState) image(n *ast.Image) bool {
-	path, _, ok := local(n.Destination)
-	if !ok {
-		return false
-	}
-	if strings.HasPrefix(path, "/-/files/") {
-		return true
-	}
-	address, ok := s.links.Image(path)
-	if ok {
-		n.Destination = []byte(address)
-	}
-	return ok
 }
 
 // replaceByLink puts a link to an image where the image was. In a link only
@@ -243,6 +231,9 @@ func replaceByLink(image *ast.Image) {
 	link.Destination = image.Destination
 	link.Title = image.Title
 	link.SetAttributeString("class", []byte("external-image"))
+	if class, ok := image.AttributeString("class"); ok {
+		link.SetAttributeString("class", class)
+	}
 	for child := image.FirstChild(); child != nil; child = image.FirstChild() {
 		link.AppendChild(link, child)
 	}

@@ -32,9 +32,10 @@ type Links interface {
 	Resolve(target string, wiki bool) (name string, ok bool)
 	// Exists reports whether that page is there for readers.
 	Exists(name string) bool
-	// Image returns the address of an attachment, given a target as in
-	// Resolve.
-	Image(target string) (url string, ok bool)
+	// File returns the file that a link means: its name for Exists, which is
+	// its address without the first slash, and whether it is an image. Target
+	// is as in Resolve, or the address of a file.
+	File(target string, wiki bool) (name string, image, ok bool)
 }
 
 // Heading is an entry of the table of contents.
@@ -50,8 +51,8 @@ type Document struct {
 	Headings []Heading
 	// Title is the text of a level-1 heading that begins the page, or empty.
 	Title string
-	// Pages are the names of the pages linked to, each once, with whether
-	// it existed.
+	// Pages are the names of the pages and files linked to, each once, with
+	// whether it existed.
 	Pages map[string]bool
 }
 
@@ -73,7 +74,7 @@ func New() *Renderer {
 			goldmark.WithParserOptions(
 				parser.WithAutoHeadingID(),
 				parser.WithBlockParsers(util.Prioritized(blockWatch{}, 1)),
-				parser.WithInlineParsers(util.Prioritized(wikilinkParser{}, 150), util.Prioritized(inlineWatch{}, 1)),
+				parser.WithInlineParsers(util.Prioritized(wikilinkParser{}, 150), util.Prioritized(embedParser{}, 140), util.Prioritized(inlineWatch{}, 1)),
 				parser.WithASTTransformers(util.Prioritized(linkTransformer{}, 500)),
 			),
 			goldmark.WithRendererOptions(html.WithUnsafe()),

@@ -14,9 +14,12 @@ func (fakeLinks) Resolve(target string, wiki bool) (string, bool) {
 	target = strings.TrimSuffix(strings.TrimPrefix(target, "/"), ".md")
 	return target, target != "" && !strings.HasPrefix(target, ".")
 }
-func (fakeLinks) Exists(name string) bool { return name == "Home" || name == "docs/Install" }
-func (fakeLinks) Image(target string) (string, bool) {
-	return "/-/files/" + target, !strings.HasPrefix(target, ".")
+func (fakeLinks) Exists(name string) bool {
+	return name == "Home" || name == "docs/Install" || name == "-/files/net.png" || name == "-/files/a b.pdf"
+}
+func (fakeLinks) File(target string, wiki bool) (string, bool, bool) {
+	target = strings.TrimPrefix(target, "/-/files/")
+	return "-/files/" + target, strings.HasSuffix(target, ".png"), target != "" && !strings.HasPrefix(target, ".")
 }
 
 func TestRender(t *testing.T) {
@@ -35,6 +38,19 @@ func TestRender(t *testing.T) {
 		{"own address", "[x](/-/recent)", `<p><a href="/-/recent">x</a></p>`},
 		{"external", "https://example.org/", `<p><a href="https://example.org/" rel="nofollow noreferrer">https://example.org/</a></p>`},
 		{"image", "![a](net.png)", `<p><img src="/-/files/net.png" alt="a"></p>`},
+		{"missing image", "![a](no.png)", `<p><a href="/-/files/?path=no.png" class="missing">a</a></p>`},
+		{"image by address", "![a](/-/files/net.png)", `<p><img src="/-/files/net.png" alt="a"></p>`},
+		{"embedded", "![[net.png]]", `<p><img src="/-/files/net.png" alt="net.png"></p>`},
+		{"embedded with words", "x ![[net.png|a \"net\" <b>]] y", `<p>x <img src="/-/files/net.png" alt="a &#34;net&#34; &lt;b&gt;"> y</p>`},
+		{"embedded with a width", "![[net.png|300]]", `<p><img src="/-/files/net.png" alt="net.png" width="300"></p>`},
+		{"embedded with words and sizes", "![[net.png|words|300x20]]", `<p><img src="/-/files/net.png" alt="words" width="300" height="20"></p>`},
+		{"embedded and missing", "![[no.png]]", `<p><a href="/-/files/?path=no.png" class="missing">no.png</a></p>`},
+		{"embedded and no image", "![[a b.pdf|paper]]", `<p><a href="/-/files/a%20b.pdf" class="wikilink">paper</a></p>`},
+		{"embedded without name", "![[.x]] ![[]] ![[|a]]", `<p>![[.x]] ![[]] ![[|a]]</p>`},
+		{"image as a page", "![a](a b.pdf)", `<p>![a](a b.pdf)</p>`},
+		{"link to a file", "[x](/-/files/a%20b.pdf)", `<p><a href="/-/files/a%20b.pdf">x</a></p>`},
+		{"link to a missing file", "[x](/-/files/no.pdf)", `<p><a href="/-/files/?path=no.pdf" class="missing">x</a></p>`},
+		{"link to the files", "[x](/-/files/)", `<p><a href="/-/files/">x</a></p>`},
 		{"external image", "![a](https://example.org/a.png)", `<p><a href="https://example.org/a.png" class="external-image" rel="nofollow noreferrer">a</a></p>`},
 		{"external image in a link", "[![a](https://example.org/a.png)](https://example.org/)", `<p><a href="https://example.org/" rel="nofollow noreferrer">a</a></p>`},
 		{"table", "|a|b|\n|-|:-:|\n|1|2|", "<table>\n<thead>\n<tr>\n<th>a</th>\n<th align=\"center\">b</th>\n</tr>\n</thead>\n<tbody>\n<tr>\n<td>1</td>\n<td align=\"center\">2</td>\n</tr>\n</tbody>\n</table>"},

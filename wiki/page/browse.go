@@ -140,8 +140,8 @@ func hasText(heads []storage.Head) bool {
 	return false
 }
 
-// Conflicts lists pages whose heads can't be united, in the order of their
-// paths, as Pages does.
+// Conflicts lists pages and files whose heads can't be united, in the order of
+// their paths, as Pages does.
 func (s *Service) Conflicts(after string, limit int) (pages []*Page, next string, err error) {
 	limit = bound(limit)
 	for looked := 0; looked < scanned; {
@@ -170,8 +170,26 @@ func (s *Service) Conflicts(after string, limit int) (pages []*Page, next string
 	return pages, after, nil
 }
 
+// fileConflict returns a file in conflict as the list shows it, else nil.
+func (s *Service) fileConflict(name FileName, heads []storage.Head) (*Page, error) {
+	f, err := s.fileAt(name, heads)
+	if err != nil || !f.Conflict {
+		return nil, err
+	}
+	v := &View{Heads: f.Heads, Conflict: true, Distinct: len(f.Versions), Latest: f.Shown.Commit}
+	for _, other := range f.Versions {
+		if other.Generation > v.Latest.Generation {
+			v.Latest = other.Commit
+		}
+	}
+	return &Page{Name: Name(name.Shown()), View: v, File: true}, nil
+}
+
 // conflictAt returns the page at p if it is in conflict, else nil.
 func (s *Service) conflictAt(p storage.PathHeads) (*Page, error) {
+	if name, ok := FileOfPath(p.Path); ok {
+		return s.fileConflict(name, p.Heads)
+	}
 	name, ok := NameOfPath(p.Path)
 	if !ok {
 		return nil, nil

@@ -23,7 +23,9 @@
 //  3. When [Service.Save] returns nil the edit is durable here. When it
 //     returns an error other than ctx's or storage's, nothing was saved.
 //  4. An edit that clashes comes back whole in its [ConflictError].
-//  5. A page with one head costs one look at that commit, however long its
+//  5. Files are never merged: with several different heads a file is in conflict
+//     until somebody uploads or deletes it on top of all.
+//  6. A page with one head costs one look at that commit, however long its
 //     history and however large the wiki.
 //
 // # Goroutines
@@ -35,5 +37,6 @@
 // The git path of page "docs/Install" is "docs/Install.md"; [Name] holds the
 // rules for names, [Name.File] and [NameOfFile] map them to the files of an
 // exported or imported folder: a leading dot of a segment is %2E in a page's
-// name, and a segment that looks so already gets one more "25".
+// name, and a segment that looks so already gets one more "25". The git path of a
+// file is its name, which does not end in .md; [FileName] holds its rules.
 package page

@@ -27,11 +27,20 @@ type NameError struct {
 	Name string // as it was given, cut where very long
 	Why  string
 	Do   string
+	File bool // it is the name of a file
+}
+
+// What says what kind of name it is.
+func (e *NameError) What() string {
+	if e.File {
+		return "file name"
+	}
+	return "page name"
 }
 
 // Error says what, why and what to do.
 func (e *NameError) Error() string {
-	return fmt.Sprintf("page name %q is refused: %s; %s", e.Name, e.Why, e.Do)
+	return fmt.Sprintf("%s %q is refused: %s; %s", e.What(), e.Name, e.Why, e.Do)
 }
 
 // ParseName checks a name whose percent-encoding has been decoded once

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/erwik/erwik/storage"
@@ -15,6 +16,7 @@ import (
 // Store is what the service needs of package storage; *storage.Store has it.
 type Store interface {
 	Graph
+	FileStore
 	Save(ctx context.Context, drafts ...storage.Draft) ([]*storage.Commit, error)
 	Heads(path string) ([]storage.Head, error)
 	History(path string, before uint64, limit int) ([]storage.Revision, error)
@@ -105,6 +107,17 @@ type Page struct {
 	*View
 	// Starter: no commit exists, and the text comes with the program.
 	Starter bool
+	// File: this stands for a file in a list of conflicts; Name is its name
+	// below [FilesFolder].
+	File bool
+}
+
+// Path returns the git path.
+func (p *Page) Path() string {
+	if p.File {
+		return strings.TrimPrefix(string(p.Name), FilesFolder)
+	}
+	return p.Name.Path()
 }
 
 // Page reads a page. A page that is missing is no error: it is not Live.

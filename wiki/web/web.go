@@ -139,6 +139,8 @@ type Revision struct {
 	Summary     string
 	From        string // the old name, where a move made it
 	Time        Time
+	File        bool   // of a file; Page is then its name below "-/files/"
+	FileName    string // its name alone
 	Deleted     bool
 	Current     bool
 	PickFrom    bool

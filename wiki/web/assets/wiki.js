@@ -166,6 +166,35 @@
         say("You are offline. Your text is still here; save again when the network is back.");
       }
     });
+    // Files that are dropped on the text or pasted into it are uploaded into the
+    // page's folder and named where the text stands.
+    function take(e, list) {
+      const files = Array.from(list || []).filter((f) => f.size > 0 || f.name);
+      if (files.length === 0) return;
+      e.preventDefault();
+      files.reduce((before, f) => before.then(() => upload(f, 0)), Promise.resolve());
+    }
+    function upload(file, tries) {
+      const folder = page.includes("/") ? page.slice(0, page.lastIndexOf("/") + 1) : "";
+      const at = file.name.lastIndexOf("."), end = at > 0 ? at : file.name.length;
+      const name = folder + file.name.slice(0, end).replace(/^\.+/, "") + (tries ? "-" + (tries + 1) : "") + file.name.slice(end);
+      const query = new URLSearchParams({ author: author.value });
+      say("Uploading " + name + " …");
+      return fetch("/-/files/" + name.split("/").map(encodeURIComponent).join("/") + "?" + query, { method: "PUT", body: file }).then((r) => {
+        if (r.status === 409 && tries < 20) return upload(file, tries + 1);
+        return r.json().then((a) => {
+          if (!r.ok) { say("Not uploaded: " + (a.detail || r.statusText) + (a.next ? ". " + a.next : "")); return; }
+          text.setRangeText("![[" + a.path + "]]", text.selectionStart, text.selectionEnd, "end");
+          text.dispatchEvent(new Event("input"));
+          say("Uploaded " + a.path + ".");
+        });
+      }).catch(() => say("Not uploaded: no answer from the node."));
+    }
+    text.addEventListener("paste", (e) => take(e, e.clipboardData && e.clipboardData.files));
+    text.addEventListener("drop", (e) => take(e, e.dataTransfer && e.dataTransfer.files));
+    text.addEventListener("dragover", (e) => {
+      if (e.dataTransfer && Array.from(e.dataTransfer.types).includes("Files")) e.preventDefault();
+    });
     window.addEventListener("beforeunload", (e) => {
       if (!saved && text.value !== first) e.preventDefault();
     });
