@@ -1,18 +1,27 @@
 # erwik: `make` prints the targets.
 SHELL := /bin/bash
 GO ?= go
+DOCKER ?= docker
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 DATA ?= data
 DEPS := git iproute2 nftables procps util-linux
 
-.PHONY: help build run test test-deps race sim bench fuzz lint cover clean
+.PHONY: help build image run test test-deps race sim bench fuzz lint cover clean
 
 help: ## print the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the static binary bin/erwik
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/erwik ./cmd/erwik
+
+image: build .env ## build the container image erwik (Docker); then: docker-compose up
+	@mkdir -p bin/image/data && cp bin/erwik bin/image/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/image/erwik-shape ./cmd/erwik-shape
+	$(DOCKER) build -t erwik .
+
+.env: ## make the secret by which the nodes in containers join one another
+	@umask 077 && printf 'ERWIK_SECRET=%s\n' "$$(head -c 24 /dev/urandom | base64)" >.env
 
 run: build ## build, and serve a wiki on :8000 from the folder data
 	./bin/erwik serve --data $(DATA)
