@@ -56,6 +56,7 @@ func TestContainers(t *testing.T) {
 		{"kill -9 of its process", "e3-shape", func(string) { e.kill("e3-shape") }},
 		{"kill -9 of its process", "e1", func(string) { e.kill("e1") }},
 		{"docker kill, docker start", "e3", func(c string) { e.must("docker", "kill", c); e.must("docker", "start", c) }},
+		{"docker stop, and a while later docker start", "e1", e.stopAndStart},
 		{"docker-compose restart of all", "e1", func(string) { e.must("docker-compose", "restart") }},
 	} {
 		before := e.started(restart.service)
@@ -75,6 +76,7 @@ func TestContainers(t *testing.T) {
 	e.awaitSlow(all)
 	lap("all healthy, the link is slow again: %v", costs(t, e1))
 
+	awaitEqual(t, all...)
 	digest := e1.mustStatus().Digest
 	e.must("docker-compose", "down")
 	e.must("docker-compose", "up", "--detach")
@@ -94,6 +96,23 @@ func (e *engine) kill(service string) {
 	if out, err := e.inside("kill", "-KILL", e.process(service)); err != nil {
 		e.t.Fatalf("kill %s: %v: %s", service, err, out)
 	}
+}
+
+// stopAndStart leaves a node down until erwik-shape has seen it.
+func (e *engine) stopAndStart(container string) {
+	e.t.Helper()
+	waits := func() int {
+		return strings.Count(e.must("docker", "logs", e.container("e1-shape")), "waits until it runs again")
+	}
+	before := waits()
+	e.must("docker", "stop", container)
+	eventually(e.t, "e1-shape sees that its node is down", func() error {
+		if waits() == before {
+			return fmt.Errorf("it says nothing")
+		}
+		return nil
+	})
+	e.must("docker", "start", container)
 }
 
 // started is when a container's process began.
@@ -158,11 +177,19 @@ func costs(t testing.TB, n *node) map[string]float64 {
 }
 
 // awaitSlow waits until every node knows that e1 and e3 reach each other slowly,
-// and all others fast, and its page of the mesh says so.
+// and all others fast, and its page of the mesh says so. Meanwhile e1 and e3 save
+// a page each second: a rate can be seen on what is sent only.
 func (e *engine) awaitSlow(all []*node) {
 	e.t.Helper()
+	saved, saves := time.Now(), 0
 	for _, n := range all {
-		eventually(e.t, n.name+" sees the slow link", func() error {
+		within(e.t, 3*patience, n.name+" sees the slow link", func() error {
+			if time.Since(saved) > time.Second {
+				saves++
+				saved = time.Now()
+				all[0].mustPut("Traffic-of-e1", fmt.Sprint(saves))
+				all[2].mustPut("Traffic-of-e3", fmt.Sprint(saves))
+			}
 			var rows []linkRow
 			if err := n.get("network/links", &rows); err != nil {
 				return err
@@ -177,8 +204,10 @@ func (e *engine) awaitSlow(all []*node) {
 				}
 			}
 			_, text, err := n.do("GET", "/-/mesh", nil, nil)
-			if err == nil && !contains(text, "slow") {
-				err = fmt.Errorf("/-/mesh does not say that a link is slow: %s", text)
+			for _, row := range []string{"<td>e1<td>e3<td class=\"state slow\">slow", "<td>e3<td>e1<td class=\"state slow\">slow"} {
+				if err == nil && (!contains(text, row) || strings.Count(string(text), ">slow<") != 2) {
+					err = fmt.Errorf("/-/mesh does not say that these links are slow: %s", text)
+				}
 			}
 			return err
 		})
@@ -233,7 +262,7 @@ func (e *engine) scenario(all []*node) {
 	})
 	e.t.Logf("%d saves on e1: on e3 after %v (median), %v (slowest); %d pulled from e2; %d notices of e1 discarded",
 		saves, lags[saves/2], lags[saves-1], through, discarded)
-	if through < saves*9/10 {
+	if through < saves*3/4 { // a notice that finds the slow link idle may be first
 		e.t.Errorf("only %d of %d saves came to e3 through e2", through, saves)
 	}
 }

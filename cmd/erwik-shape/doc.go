@@ -10,7 +10,7 @@
 //
 // # Guarantees
 //
-//  1. Once a second it looks whether the limit is in place, for the addresses
+//  1. Four times a second it looks whether the limit is in place, for the addresses
 //     that the host's name has now, and puts it there if not.
 //  2. A node that restarts has a new network namespace, without a limit, and
 //     this program is left behind in the old one. It then waits until the node
@@ -24,7 +24,8 @@
 //
 // # Limits
 //
-// IPv4 only. The limit is a token bucket with room for one full packet, so the
-// first 1.5 kB after some seconds of silence pass at once. Nothing is dropped:
-// TCP takes a packet that its own host dropped for a broken route.
+// IPv4 only. It limits a rate, it adds no delay: a packet that comes alone
+// passes at once, and what follows waits until its time is over. An idle link
+// therefore looks fast until something is sent. Nothing is dropped: TCP takes a
+// packet that its own host dropped for a broken route.
 package main

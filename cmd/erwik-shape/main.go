@@ -26,7 +26,7 @@ const (
 )
 
 const (
-	lookEvery   = time.Second
+	lookEvery   = 250 * time.Millisecond
 	leaveEvery  = 100 * time.Millisecond
 	leaveTime   = 2 * time.Second // a node that is told to stop has mostly stopped by then
 	returnTime  = 7 * time.Second // the engine kills after 10 s
@@ -112,14 +112,15 @@ func keep(ctx context.Context, s settings, log *slog.Logger) error {
 	look := time.NewTicker(lookEvery)
 	defer look.Stop()
 	var to []netip.Addr
-	looks := 0 // in a row at which the namespace was dead and the node ran
+	left := false // the node has left this namespace
+	looks := 0    // in a row at which it had, and ran
 	for {
 		alive, err := attached()
 		switch {
 		case err != nil:
 			log.Error("look at the interfaces", "err", err)
 		case alive:
-			looks = 0
+			left, looks = false, 0
 			if found := resolve(ctx, s.to); len(found) > 0 { // a host that is down has no name: the last address stays
 				to = found
 			}
@@ -130,10 +131,13 @@ func keep(ctx context.Context, s settings, log *slog.Logger) error {
 			}
 		case s.lock == "":
 			return errNoNetwork
+		case !left:
+			left = true
+			log.Info("the node has left this network namespace; waits until it runs again")
 		case !held(s.lock, log):
 			looks = 0
 		default:
-			if looks++; looks == 2 { // a node that can't start is not there the second time
+			if looks++; looks == 3 { // a node that can't start is not there the third time
 				return errLeftBehind
 			}
 		}

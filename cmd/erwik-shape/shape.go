@@ -22,7 +22,8 @@ const (
 	rootMajor  = 1
 	slowMinor  = 0x20
 	queueMajor = 0x20
-	burst      = 1540 // one packet of Ethernet, bytes
+	quantum    = 1540 // bytes that a turn of the class may take: one packet
+	burst      = 64   // bytes that pass at once after a silence, beside one packet
 	anyMask    = math.MaxUint32
 	ipDst      = 16 // offset of the destination in an IPv4 header
 )
@@ -120,7 +121,7 @@ func limit(link netlink.Link, to []netip.Addr, rate uint64) error {
 		return fmt.Errorf("add the root: %w", err)
 	}
 	err = netlink.ClassAdd(netlink.NewHtbClass(netlink.ClassAttrs{LinkIndex: at, Handle: slow, Parent: root},
-		netlink.HtbClassAttrs{Rate: rate, Ceil: rate, Buffer: burst, Cbuffer: burst, Quantum: burst}))
+		netlink.HtbClassAttrs{Rate: rate, Ceil: rate, Buffer: burst, Cbuffer: burst, Quantum: quantum}))
 	if err != nil {
 		return fmt.Errorf("add the slow class: %w", err)
 	}
