@@ -1,12 +1,15 @@
 # erwik: `make` prints the targets.
 SHELL := /bin/bash
 GO ?= go
+DOCKER ?= docker
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 DATA ?= data
-DEPS := git iproute2 nftables procps util-linux
+# What the tests run, and the Debian package that has it.
+TOOLS := git:git ip:iproute2 tc:iproute2 nft:nftables pgrep:procps unshare:util-linux nsenter:util-linux \
+	dockerd:docker.io docker:docker.io iptables:iptables docker-compose:docker-compose
 
-.PHONY: help build run test test-deps race sim bench fuzz lint cover clean
+.PHONY: help build image run test test-deps race sim bench fuzz lint cover clean
 
 help: ## print the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,15 +17,23 @@ help: ## print the targets
 build: ## build the static binary bin/erwik
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/erwik ./cmd/erwik
 
+image: build .env ## build the container image erwik (Docker); then: docker-compose up
+	@mkdir -p bin/image/data && cp bin/erwik bin/image/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/image/erwik-shape ./cmd/erwik-shape
+	$(DOCKER) build -t erwik .
+
+.env: ## make the secret by which the nodes in containers join one another
+	@umask 077 && printf 'ERWIK_SECRET=%s\n' "$$(head -c 24 /dev/urandom | base64)" >.env
+
 run: build ## build, and serve a wiki on :8000 from the folder data
 	./bin/erwik serve --data $(DATA)
 
 test-deps: ## install what the tests need (Debian, as root)
-	@missing=; for tool in git ip tc nft unshare; do command -v $$tool >/dev/null || missing=1; done; \
-	if [ -n "$$missing" ]; then \
-	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $(DEPS); \
-	  else echo "The tests need $(DEPS). As root: make test-deps" >&2; exit 1; fi; fi
-	@[ "$$(id -u)" = 0 ] || { echo "The tests in network namespaces need root: sudo make test" >&2; exit 1; }
+	@need=; for t in $(TOOLS); do command -v $${t%%:*} >/dev/null || need="$$need $${t##*:}"; done; \
+	if [ -n "$$need" ]; then \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q $$need; \
+	  else echo "The tests need$$need. As root: make test-deps" >&2; exit 1; fi; fi
+	@[ "$$(id -u)" = 0 ] || { echo "The tests in network namespaces and containers need root: sudo make test" >&2; exit 1; }
 
 test: test-deps lint build ## run every test, verbosely; nothing is skipped
 	CGO_ENABLED=0 $(GO) test -v -count=1 -timeout 30m ./...

@@ -265,6 +265,12 @@ func (n *node) mustStatus() statusInfo {
 // eventually polls until check returns nil.
 func eventually(t testing.TB, what string, check func() error) time.Duration {
 	t.Helper()
+	return within(t, patience, what, check)
+}
+
+// within is eventually with a patience of its own.
+func within(t testing.TB, patience time.Duration, what string, check func() error) time.Duration {
+	t.Helper()
 	start := time.Now()
 	var err error
 	poll := time.NewTicker(5 * time.Millisecond)

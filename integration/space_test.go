@@ -147,29 +147,34 @@ func (w *network) node(host string, args ...string) *node {
 	return n
 }
 
-// dialer connects from inside a host's namespace: the socket is made by a
-// thread that is there for that moment.
+// dialer connects to the node on a host from inside that host's namespace.
 func (w *network) dialer(host string) func(ctx context.Context, network, address string) (net.Conn, error) {
-	return func(ctx context.Context, _, _ string) (conn net.Conn, err error) {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		home, err := os.Open("/proc/thread-self/ns/net")
-		if err != nil {
-			return nil, err
-		}
-		defer home.Close()
-		there, err := os.Open(filepath.Join("/run/netns", w.space(host)))
-		if err != nil {
-			return nil, err
-		}
-		defer there.Close()
-		if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
-			return nil, err
-		}
-		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", "127.0.0.1:8000")
-		if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
-			panic(back) // this thread must not go on in another network
-		}
-		return conn, err
+	return func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return dialIn(ctx, w.space(host), "127.0.0.1:8000")
 	}
+}
+
+// dialIn connects from inside a namespace: the socket is made by a thread that
+// is there for that moment.
+func dialIn(ctx context.Context, space, address string) (conn net.Conn, err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close()
+	there, err := os.Open(filepath.Join("/run/netns", space))
+	if err != nil {
+		return nil, err
+	}
+	defer there.Close()
+	if err := unix.Setns(int(there.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		panic(back) // this thread must not go on in another network
+	}
+	return conn, err
 }
