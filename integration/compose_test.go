@@ -98,7 +98,8 @@ func (e *engine) kill(service string) {
 	}
 }
 
-// stopAndStart leaves a node down until erwik-shape has seen it.
+// stopAndStart leaves a node down until erwik-shape has seen it, and a while
+// longer, in which it must not end: it would not be started again.
 func (e *engine) stopAndStart(container string) {
 	e.t.Helper()
 	waits := func() int {
@@ -112,6 +113,7 @@ func (e *engine) stopAndStart(container string) {
 		}
 		return nil
 	})
+	<-time.After(2 * time.Second)
 	e.must("docker", "start", container)
 }
 
