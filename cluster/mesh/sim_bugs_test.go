@@ -25,13 +25,13 @@ func TestPlantedBugs(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			for seed := range uint64(400) {
+			for seed := range uint64(3000) {
 				if w := runSeed(seed, test.plant); w.failure != "" {
 					t.Logf("found by seed %d: %s", seed, w.failure)
 					return
 				}
 			}
-			t.Error("not found by 400 seeds")
+			t.Error("not found by 3,000 seeds")
 		})
 	}
 	scenes := []struct {
