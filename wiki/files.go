@@ -9,6 +9,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -258,6 +259,18 @@ func (b *patientBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// removeFile saves that a file is deleted; fields are those of a query or a form.
+func (h *Handler) removeFile(ctx context.Context, name page.FileName, fields url.Values) (page.Saved, error) {
+	e, err := fileEdit(name, fields.Get, fields["base"])
+	if err != nil {
+		return page.Saved{}, err
+	}
+	e.Delete = true
+	saved, err := h.pages.SaveFile(ctx, e)
+	h.counters.saved(saved, err)
+	return saved, err
+}
+
 func (h *Handler) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if !h.guard.mayEdit(r) {
 		return errNoToken
@@ -266,14 +279,7 @@ func (h *Handler) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	query := r.URL.Query()
-	e, err := fileEdit(name, query.Get, query["base"])
-	if err != nil {
-		return err
-	}
-	e.Delete = true
-	saved, err := h.pages.SaveFile(r.Context(), e)
-	h.counters.saved(saved, err)
+	saved, err := h.removeFile(r.Context(), name, r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -286,18 +286,9 @@ func (s *Service) fileBase(ctx context.Context, e *FileEdit) (*File, error) {
 // were asked for it.
 func (s *Service) findFileBase(ctx context.Context, e *FileEdit) (asked bool, err error) {
 	for {
-		var missing []storage.Hash
-		for _, h := range e.Base {
-			c, err := s.graph.Commit(h)
-			switch {
-			case errors.Is(err, storage.ErrNotFound), err == nil && c.Path != e.Name.Path():
-				missing = append(missing, h)
-			case err != nil:
-				return asked, fmt.Errorf("read base %s: %w", h, err)
-			}
-		}
-		if len(missing) == 0 {
-			return asked, nil
+		missing, err := s.missingBase(e.Name.Path(), e.Base)
+		if err != nil || len(missing) == 0 {
+			return asked, err
 		}
 		if asked || s.fetch == nil {
 			return asked, fmt.Errorf("save file %q on %s: %w", e.Name, missing[0], ErrUnknownBase)

@@ -190,7 +190,7 @@ func (s *Service) author(name string) storage.Ident {
 // findBase makes sure that e's base is here, asking other nodes if it is not.
 // Where it had to ask, the heads may have moved.
 func (s *Service) findBase(ctx context.Context, e *Edit) error {
-	missing, err := s.missingBase(e)
+	missing, err := s.missingBase(e.Name.Path(), e.Base)
 	if err != nil || len(missing) == 0 {
 		return err
 	}
@@ -201,7 +201,7 @@ func (s *Service) findBase(ctx context.Context, e *Edit) error {
 		if err != nil {
 			s.log.Debug("base not found at other nodes", "page", string(e.Name), "err", err)
 		}
-		if missing, err = s.missingBase(e); err != nil {
+		if missing, err = s.missingBase(e.Name.Path(), e.Base); err != nil {
 			return err
 		}
 		if len(missing) == 0 {
@@ -211,13 +211,13 @@ func (s *Service) findBase(ctx context.Context, e *Edit) error {
 	return fmt.Errorf("save %q on %s: %w", e.Name, missing[0], ErrUnknownBase)
 }
 
-// missingBase returns those of e's base that are no commits of the page here.
-func (s *Service) missingBase(e *Edit) ([]storage.Hash, error) {
+// missingBase returns those of a base that are no commits of the path here.
+func (s *Service) missingBase(path string, base []storage.Hash) ([]storage.Hash, error) {
 	var missing []storage.Hash
-	for _, h := range e.Base {
+	for _, h := range base {
 		c, err := s.graph.Commit(h)
 		switch {
-		case errors.Is(err, storage.ErrNotFound), err == nil && c.Path != e.Name.Path():
+		case errors.Is(err, storage.ErrNotFound), err == nil && c.Path != path:
 			missing = append(missing, h)
 		case err != nil:
 			return nil, fmt.Errorf("read base %s: %w", h, err)
