@@ -63,7 +63,7 @@ func (p *packer) restore(body []byte, log storage.LogID, hash storage.Hash) ([]b
 	if err != nil {
 		return nil, err
 	}
-	if at > uint64(len(rest)) {
+	if len(rest) > 4*mesh.MaxCarried || at > uint64(len(rest)) {
 		return nil, errChunk
 	}
 	return slices.Concat([]byte{chunkRaw}, hash[:], rest[:at], logBytes(log), rest[at:]), nil

@@ -10,8 +10,8 @@ import (
 
 // foresight keeps the commit that came along with its notice for the pull that
 // the notice leads to. Where none came, it asks the origin for the one commit of
-// its notice before the core has checked the notice's signature: on a quick link the answer arrives
-// meanwhile. It decides nothing. If the core pulls just that from just there,
+// its notice before the core has checked the notice's signature: on a quick
+// link the answer arrives meanwhile. It decides nothing. If the core pulls just that from just there,
 // the pull takes the answer; if not, the next notice throws it away. Each
 // neighbor has at most one such request, of one commit.
 type foresight struct {

@@ -57,8 +57,8 @@ func (n *Node) Stories(ctx context.Context, hashes []storage.Hash) []any {
 	return list
 }
 
-// quick lists the neighbors that can be asked while somebody waits: those to
-// which a pull connection is open, which slow links only have for pulls.
+// quick lists the neighbors that can be asked while somebody waits: those on
+// healthy links.
 func (n *Node) quick() (peers []storage.NodeID) {
 	n.do(func(c *mesh.Core, _ mesh.Time) {
 		for _, i := range c.Neighbors() {

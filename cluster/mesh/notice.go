@@ -181,7 +181,7 @@ func (c *Core) fork(from *node, l *logState, e *events.Event) {
 	c.drop(from, DropFork)
 	c.alarmOnce(Alarm{Kind: AlarmFork, Node: l.id.Node, Log: l.id,
 		Text: fmt.Sprintf("sequence %d is announced with two hashes", e.Commit.Sequence)})
-	if c.now >= l.digAt && !l.closed && len(c.out.Dig) < MaxPulls {
+	if from != nil && c.now >= l.digAt && !l.closed && len(c.out.Dig) < MaxPulls {
 		l.digAt = c.now.Add(digEvery)
 		c.out.Dig = append(c.out.Dig, Dig{From: from.id, Log: l.id})
 	}

@@ -29,9 +29,9 @@ const (
 	writeTime = 5 * time.Minute
 	// maxSubs bounds the subscriptions of one connection; each needs one.
 	maxSubs = 4
-	// raceTime, and three times what making it took, is how old a link may be for
-	// another one to be taken for a dial
-	// at the same moment; an older one is what a restart has left behind.
+	// raceTime, and three times what making it took, is how old a link may be
+	// for another one to be taken for a dial at the same moment; an older one is
+	// what a restart has left behind.
 	raceTime = 5 * time.Second
 	// quickTime is how long nats.go may take for a frame before all further
 	// ones of the link go through its own goroutine.
@@ -207,7 +207,7 @@ func (h *Hub) Send(peer storage.NodeID, frame []byte) {
 	}
 }
 
-// UpSince returns when the link to peer came up; ok is false if there is none.
+// UpSince returns when the making of the link to peer began; ok is false if there is none.
 func (h *Hub) UpSince(peer storage.NodeID) (at time.Time, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
