@@ -53,6 +53,9 @@ type LinkRecord struct {
 	Incarnation uint64 // From's
 	Counter     uint64 // rises with each record of From in one incarnation
 	Sig         [SignatureSize]byte
+	// In is the set by which it was said, nil if it was said alone. Then the
+	// set's signature counts, and Sig is zero.
+	In *LinkSet
 }
 
 const (

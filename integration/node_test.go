@@ -40,6 +40,7 @@ type node struct {
 	ready   chan struct{} // closed by the ready line
 	ended   chan struct{} // closed when the process has
 	log     *tail
+	level   string // of its log
 }
 
 // tail keeps the end of what a process says.
@@ -68,7 +69,7 @@ func (l *tail) String() string {
 func newNode(t testing.TB, name string, args ...string) *node {
 	t.Helper()
 	return &node{t: t, name: name, dir: filepath.Join(t.TempDir(), name), args: args,
-		env: []string{"ERWIK_SECRET=" + sharedSecret}, log: &tail{},
+		env: []string{"ERWIK_SECRET=" + sharedSecret}, log: &tail{}, level: "debug",
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}}}
 }
 
@@ -80,7 +81,7 @@ func (n *node) start(args ...string) *node {
 	if listen == "" {
 		listen = "127.0.0.1:0"
 	}
-	all := append([]string{"serve", "--listen", listen, "--data", n.dir, "--name", n.name, "--log-level", "debug"}, n.args...)
+	all := append([]string{"serve", "--listen", listen, "--data", n.dir, "--name", n.name, "--log-level", n.level}, n.args...)
 	all = append(all, args...)
 	name := erwik
 	if n.space != "" {

@@ -22,6 +22,7 @@ const (
 	kindNode     = 7
 	kindLink     = 8
 	kindContent  = 9
+	kindLinks    = 10
 )
 
 // prefix is the short form of a node id in lists: its first bytes.
@@ -102,6 +103,8 @@ type holdersItem struct {
 type nodeItem struct{ record *events.Record }
 
 type linkItem struct{ record *events.LinkRecord }
+
+type linksItem struct{ set *events.LinkSet }
 
 // contentItem is the commit of the frame's first notice, in the form of a pull's
 // data. The core passes it by; the shell takes it for the answer of the pull that
@@ -190,6 +193,8 @@ func (n *nodeItem) append(dst []byte) []byte { return n.record.Append(append(dst
 
 func (l *linkItem) append(dst []byte) []byte { return l.record.Append(append(dst, kindLink)) }
 
+func (l *linksItem) append(dst []byte) []byte { return l.set.Append(append(dst, kindLinks)) }
+
 // decodeFrame reads a whole frame or refuses it.
 func decodeFrame(b []byte) (frame, error) {
 	if len(b) > MaxFrame {
@@ -266,6 +271,8 @@ func readItem(r *wire.Reader) item {
 		return &contentItem{r.Bytes(r.Count(MaxCarried, 1))}
 	case kindLink:
 		return &linkItem{events.ReadLinkRecord(r)}
+	case kindLinks:
+		return &linksItem{events.ReadLinkSet(r)}
 	}
 	r.Fail(wire.ErrValue)
 	return nil

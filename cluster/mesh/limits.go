@@ -85,6 +85,11 @@ const (
 	pullSlow    = 60 * time.Second
 	pullBackoff = 30 * time.Second // longest wait after failures
 
+	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
+	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two tellings of a table that has changed
+	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
+	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
+	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
 	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks

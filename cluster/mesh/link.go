@@ -17,6 +17,7 @@ type link struct {
 	since Time // of the last change of up
 
 	srtt     time.Duration // smoothed time until a frame is acknowledged; 0 = unknown
+	sample   time.Duration // the last one that srtt was made of
 	pullTime time.Duration // smoothed time to pull 1 KiB; 0 = unknown
 	bps      int64         // smoothed bytes a second of pulls; 0 = unknown
 	slow     bool
@@ -47,6 +48,7 @@ type link struct {
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
 	compared                    bool  // the first summary of this link was compared
+	tableOpening                bool  // tableDiffers since the opening summary
 	tableLater                  bool  // compare tables once ours has settled
 	skips                       int   // heartbeats that differed while commits came
 	compareAt, tableAt          Time  // not compared again before
@@ -203,8 +205,7 @@ func (c *Core) giveUp(l *link, reason string) {
 // nowUsable is called when frames are first known to pass both ways.
 func (c *Core) nowUsable(l *link) {
 	c.nodes.version++
-	l.step = events.StepOf(l.cost(c.now))
-	c.sayLink(l)
+	l.step = events.StepOf(l.cost(c.now)) // the next tick tells of it, with others that come up just now
 	if !l.queue.first && l.told.vector != c.vector.sum && !c.cfg.bugs.noReopen {
 		l.queue.reopen = true // what came since our first summary could not be told on this link
 	}
@@ -234,9 +235,12 @@ func (c *Core) acknowledged(l *link, number uint64) {
 		if sample < healthyTo {
 			l.beatAt = min(l.beatAt, c.now.Add(announceEvery))
 		}
+	case !l.slow && sample < slowFrom: // one late answer is a busy neighbor; two are a link that is worse
+		l.srtt += (min(sample, max(l.sample, l.srtt)) - l.srtt) / 8
 	default:
 		l.srtt += (sample - l.srtt) / 8
 	}
+	l.sample = sample
 	l.srtt = max(l.srtt, 1)
 	l.flight = nil
 	before := l.usable()
@@ -300,5 +304,7 @@ func (c *Core) receiveItem(n *node, it item) {
 		c.receiveRecord(n, it.record)
 	case *linkItem:
 		c.receiveLink(n, it.record)
+	case *linksItem:
+		c.receiveLinks(n, it.set)
 	}
 }

@@ -38,7 +38,7 @@ func (c *Core) tickLink(l *link) {
 	if l.queue.waits() {
 		c.touch(l)
 	}
-	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > tableQuiet && c.now.Sub(l.toldAt) > announceEvery {
+	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > tableQuiet && c.now.Sub(l.toldAt) > max(announceEvery, time.Duration(len(c.nodes.order))*tellEach) {
 		l.queue.answer = true // the table has settled: let the other side compare
 		c.touch(l)
 	}
@@ -73,7 +73,11 @@ func (c *Core) classify(l *link) {
 		c.sayLink(l)
 	} else if r := c.nodes.at(c.self).outTo(l.node.slot); r != nil && r.Up && c.now >= l.costAt &&
 		(l.step >= r.Step+2 || l.step+2 <= r.Step) {
-		c.sayCost(l)
+		if slow := events.StepOf(slowFrom); (l.step >= slow) != (r.Step >= slow) {
+			c.sayCost(l, later)
+		} else {
+			c.sayCost(l, someday)
+		}
 	}
 }
 
@@ -90,24 +94,18 @@ func (c *Core) sayLink(l *link) {
 	}
 	l.said, l.saidAt = up, c.now
 	l.sayAt = c.now.Add(l.saySpaced)
-	c.sayCost(l)
+	if up {
+		c.sayCost(l, soon)
+	} else {
+		c.sayCost(l, soonest)
+	}
 }
 
-// sayCost signs and sends the own record of a link as it is now.
-func (c *Core) sayCost(l *link) {
-	self := c.nodes.at(c.self)
-	c.nodes.counter++
-	r := &events.LinkRecord{From: self.id, To: l.node.id, Up: l.usable(),
-		Incarnation: self.incarnation(), Counter: c.nodes.counter}
-	l.said = r.Up
-	if r.Up {
-		r.Step = l.step
-	}
-	r.Sig = c.cfg.Sign(r.SignedBytes(nil))
+// sayCost has others told of an own link as it is.
+func (c *Core) sayCost(l *link, u urgency) {
+	l.said = l.usable()
 	l.costAt = c.now.Add(costEvery)
-	old := self.outTo(l.node.slot)
-	c.setOut(self, l.node.slot, r)
-	c.tellRecord(recordKey{node: c.self, to: l.node.slot}, nil, costOnly(old, r))
+	c.say(l, u)
 }
 
 // costOnly reports whether a record changes no more than the cost of the last.

@@ -16,6 +16,7 @@ type limbo struct {
 	exclude *events.Exclusion
 	record  *events.Record
 	link    *events.LinkRecord
+	links   *events.LinkSet
 	holds   item // logs or holders
 }
 
@@ -44,6 +45,8 @@ func (c *Core) retryLimbo() {
 			c.receiveRecord(w.from, w.record)
 		case w.link != nil:
 			c.receiveLink(w.from, w.link)
+		case w.links != nil:
+			c.receiveLinks(w.from, w.links)
 		case w.from.link != nil && w.from.link.up:
 			c.receiveItem(w.from, w.holds)
 		}
@@ -78,7 +81,7 @@ func (c *Core) setSelf(r *events.Record, unixMillis uint64) {
 	c.setRecord(self, r)
 	for _, n := range c.nodes.slots {
 		if n.link != nil && n.link.said { // said under the last incarnation
-			c.sayCost(n.link)
+			c.sayCost(n.link, soonest)
 		}
 	}
 	c.tellAll(events.NewNeighbor(self.id, r))
@@ -113,22 +116,26 @@ func (c *Core) hearSelf(from *node, r *events.Record) {
 
 // hearOwnLink does the same for this node's word on a link.
 func (c *Core) hearOwnLink(from *node, r *events.LinkRecord) {
-	if r.Incarnation < c.incarnation {
-		return
-	}
-	if r.Incarnation == c.incarnation && r.Counter <= c.nodes.counter {
-		to := c.nodes.byID[r.To]
-		if to == nil {
-			return
-		}
-		own := c.nodes.at(c.self).outTo(to.slot)
-		if own != nil && (r.Counter < own.Counter || linkHash(r) == linkHash(own)) {
-			return
-		}
-	}
-	if c.mayCheck(from) && c.verifyLink(r) {
+	if c.neverSaid(r) && c.mayCheck(from) && c.verifyLink(r) {
 		c.refute(r.Incarnation)
 	}
+}
+
+// neverSaid reports whether a record that bears this node's name is not one that
+// this life of it has made.
+func (c *Core) neverSaid(r *events.LinkRecord) bool {
+	if r.Incarnation < c.incarnation {
+		return false
+	}
+	if r.Incarnation > c.incarnation || r.Counter > c.nodes.counter {
+		return true
+	}
+	to := c.nodes.byID[r.To]
+	if to == nil {
+		return false
+	}
+	own := c.nodes.at(c.self).outTo(to.slot)
+	return own == nil || r.Counter >= own.Counter && linkHash(r) != linkHash(own)
 }
 
 func (c *Core) verifyLink(r *events.LinkRecord) bool {

@@ -258,6 +258,31 @@ func (b *builder) record(key recordKey) {
 	}
 	q.records = q.records[1:]
 	delete(q.recordSet, key)
+	if set := b.core.setOf(key); set != nil && len(set.Links) > 1 { // it says the others, too
+		q.records = slices.DeleteFunc(q.records, func(k recordKey) bool {
+			if b.core.setOf(k) != set {
+				return false
+			}
+			delete(q.recordSet, k)
+			return true
+		})
+		for to, r := range b.core.nodes.at(key.node).out {
+			if k := (recordKey{key.node, to}); b.link.slow && r != nil && r.In == set && len(q.sent) < MaxQueueItems {
+				q.sent[k] = sentRecord{b.core.recordHashOf(k), b.core.now}
+			}
+		}
+	}
+}
+
+// setOf is the set by which the record that key names was said, nil if none.
+func (c *Core) setOf(key recordKey) *events.LinkSet {
+	if key.to < 0 {
+		return nil
+	}
+	if r := c.nodes.at(key.node).outTo(key.to); r != nil {
+		return r.In
+	}
+	return nil
 }
 
 // logs adds heads of one origin until the frame is full.

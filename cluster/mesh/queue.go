@@ -186,22 +186,70 @@ func (c *Core) queueRecord(l *link, key recordKey) {
 	c.touch(l)
 }
 
-// tellRecord passes a changed record on to those below us in the tree from the
-// neighbor that told it, or in our own.
+// freshRecord is a changed record that those below us are to be told of.
+type freshRecord struct {
+	key      recordKey
+	from     *node // nil: it is our own
+	costOnly bool
+}
+
+// tellRecord passes a changed record on (see heirs): soon, with others that
+// change meanwhile, because each change of the table makes all trees anew.
 // A mere change of cost is not pressed on slow links: comparing tables brings it
 // there in the end.
 func (c *Core) tellRecord(key recordKey, from *node, costOnly bool) {
-	root := c.self
-	if from != nil {
-		root = from.slot
+	t := &c.nodes
+	if len(t.fresh) >= MaxQueueItems {
+		return // the table's digest heals it
 	}
-	below := c.below(root)
-	for v := range below.All() {
-		n := c.nodes.at(v)
-		if n != from && n.link != nil && n.link.usable() && !(costOnly && n.link.slow) {
-			c.queueRecord(n.link, key)
+	t.fresh = append(t.fresh, freshRecord{key, from, costOnly})
+	at := c.now
+	if from != nil && key.to >= 0 {
+		if r := t.at(key.node).outTo(key.to); r != nil && r.Up {
+			at = c.now.Add(recordsEvery)
 		}
 	}
+	if len(t.fresh) == 1 || at < t.freshAt {
+		t.freshAt = at
+	}
+}
+
+// heirs are the neighbors that a record goes on to: of an own one all; of
+// another node's those below us in the tree from whoever told it, but for those
+// to which that node has a healthy link: it tells them itself. So a change in a
+// full mesh is one message to each node, however much the tables disagree by
+// what is on its way.
+func (c *Core) heirs(f freshRecord) events.Set {
+	if f.from == nil {
+		return c.nodes.pool
+	}
+	below := c.below(f.from.slot)
+	g := &c.graphNow().graph
+	slow := events.StepOf(slowFrom).Micros()
+	for v := range below.All() {
+		if cost := g.Cost[f.key.node*g.N+v]; cost != 0 && cost < slow && f.key.to != toSelf {
+			below.Remove(v)
+		}
+	}
+	return below
+}
+
+// tickRecords passes on the records whose time has come.
+func (c *Core) tickRecords() {
+	t := &c.nodes
+	if len(t.fresh) == 0 || c.now < t.freshAt {
+		return
+	}
+	for _, f := range t.fresh {
+		for v := range c.heirs(f).All() {
+			n := t.at(v)
+			if n != f.from && n.link != nil && n.link.usable() && !(f.costOnly && n.link.slow) {
+				c.queueRecord(n.link, f.key)
+			}
+		}
+	}
+	clear(t.fresh)
+	t.fresh = t.fresh[:0]
 }
 
 // touch makes sure that the link is looked at before the input ends.

@@ -3,6 +3,7 @@ package mesh
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
@@ -96,6 +97,7 @@ func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 		l.tableLater = true // the change may be on its way
 		return
 	}
+	l.tableOpening = opening
 	c.differs(l, &l.tableDiffers)
 }
 
@@ -111,6 +113,8 @@ func (c *Core) differs(l *link, what *bool) {
 type sessions struct {
 	vector, table session
 	due           bool
+	tableAt       Time // no table is compared before
+	openingAt     Time // nor on a link that has just come up
 }
 
 // compare starts comparisons, on the fastest link first; over a slow link only
@@ -131,8 +135,14 @@ func (c *Core) compare() {
 		}
 	}
 	if c.sessions.table.with == nil {
-		if l := c.pickLink(func(l *link) bool { return l.tableDiffers }); l != nil {
-			l.tableDiffers = false
+		// In a large mesh tables differ most of the time, by what is on its way.
+		s := &c.sessions
+		if l := c.pickLink(func(l *link) bool {
+			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt && c.now.Sub(l.since) < newcomerFor)
+		}); l != nil {
+			l.tableDiffers, l.tableOpening = false, false
+			s.openingAt = c.now.Add(min(time.Duration(len(c.nodes.order))*tellEach/8, time.Second))
+			s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
 			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
 			l.queue.subjects = true
 			l.tableAt = c.now.Add(l.beat() / 2)
@@ -300,6 +310,10 @@ func (c *Core) receiveSubjects(n *node, it *subjectsItem) {
 			c.queueRecord(n.link, key)
 		}
 	}
+	settled := time.Duration(len(c.nodes.order)) * settleEach
+	if c.now.Sub(n.link.since) > newcomerFor && !n.link.slow {
+		changed = slices.DeleteFunc(changed, func(m *node) bool { return c.now.Sub(m.changed) < settled }) // on its way
+	}
 	for _, m := range changed { // all nodes before all links, which need them
 		if m.gone != nil {
 			answer(recordKey{m.slot, toStone})
@@ -343,7 +357,9 @@ func (c *Core) recordItem(key recordKey) item {
 			return &nodeItem{n.record}
 		}
 	default:
-		if r := n.outTo(key.to); r != nil {
+		if r := n.outTo(key.to); r != nil && r.In != nil {
+			return &linksItem{r.In}
+		} else if r != nil {
 			return &linkItem{r}
 		}
 	}

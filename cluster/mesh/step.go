@@ -27,6 +27,8 @@ func (c *Core) tick() {
 			c.sayLink(n.link)
 		}
 	}
+	c.tickOwn()
+	c.tickRecords()
 	c.graphNow()
 	c.tickPulls()
 	c.tickSessions()

@@ -18,9 +18,10 @@ type node struct {
 	record *events.Record // nil until known
 	gone   *events.Event  // tombstone: it was removed from the pool
 
-	out    []*events.LinkRecord // its side of its links, by slot of the other end
-	row    uint64               // hash of record, tombstone and out
-	rowMix uint64               // what row adds to the table's hash
+	out     []*events.LinkRecord // its side of its links, by slot of the other end
+	row     uint64               // hash of record, tombstone and out
+	rowMix  uint64               // what row adds to the table's hash
+	changed Time                 // when row did last
 
 	holds  []uint64 // by log: the highest sequence it is known to hold
 	behind uint64   // commits held here that it is not known to hold
@@ -71,6 +72,12 @@ type table struct {
 	version uint64 // rises with whatever the graph is made of
 	counter uint64 // of own link records
 	limbo   []limbo
+	short   map[events.ShortID]*node // nil where two nodes have it
+	own     events.Set               // own links that others are to be told of
+	ownAt   Time                     // when
+	ownSaid Time                     // when any were told of last
+	fresh   []freshRecord            // to be passed on
+	freshAt Time                     // when, at the latest
 	stones  int
 }
 
@@ -85,6 +92,7 @@ const keepPools = 8
 
 func (t *table) init() {
 	t.byID = map[storage.NodeID]*node{}
+	t.short = map[events.ShortID]*node{}
 	t.admitted = map[storage.NodeID]bool{}
 }
 
@@ -105,6 +113,11 @@ func (c *Core) addNode(id storage.NodeID) *node {
 	}
 	c.nodes.slots = append(c.nodes.slots, n)
 	c.nodes.byID[id] = n
+	if _, twice := c.nodes.short[events.ShortOf(id)]; twice {
+		c.nodes.short[events.ShortOf(id)] = nil
+	} else {
+		c.nodes.short[events.ShortOf(id)] = n
+	}
 	c.nodes.version++
 	return n
 }
@@ -186,7 +199,7 @@ func (c *Core) rowChanged(n *node, old, now uint64) {
 	}
 	c.nodes.sum += mix - n.rowMix
 	n.rowMix = mix
-	c.nodes.changed = c.now
+	c.nodes.changed, n.changed = c.now, c.now
 	c.nodes.version++
 }
 

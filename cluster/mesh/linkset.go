@@ -1,0 +1,177 @@
+package mesh
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/erwik/erwik/events"
+)
+
+// manyRecords of its own links make a node say them all anew in one set: a table
+// of sets is a tenth of a table of records.
+const manyRecords = 8
+
+// urgency of what a node has to tell of its own links.
+type urgency int
+
+const (
+	soonest urgency = iota // a link went down
+	soon                   // a link came up
+	later                  // a link became slow or healthy
+	someday                // a cost changed
+)
+
+// say notes that others are to be told of an own link as it is by then: at the
+// next tick, or with others later. The more nodes there are, the more costs
+// change, and the more nodes each of them reaches: so each node's costs are told
+// the more rarely, and an idle link carries the same in every mesh.
+func (c *Core) say(l *link, u urgency) {
+	t := &c.nodes
+	at := c.now
+	switch u {
+	case soon:
+		at = max(at, t.ownSaid.Add(ownEvery))
+	case later:
+		at = max(at, t.ownSaid.Add(max(ownEvery, time.Duration(len(t.order))*costEach/5)))
+	case someday:
+		at = max(at, t.ownSaid.Add(max(costEvery, time.Duration(len(t.order))*costEach)))
+	}
+	if t.own.Empty() || at < t.ownAt {
+		t.ownAt = at
+	}
+	t.own.Add(l.node.slot)
+}
+
+// tickOwn signs and tells what own links are to be told of.
+func (c *Core) tickOwn() {
+	t := &c.nodes
+	self := t.at(c.self)
+	if t.own.Empty() || c.now < t.ownAt || self.record == nil {
+		return
+	}
+	t.ownSaid = c.now
+	due := t.own
+	t.own = events.Set{}
+	old := map[int]*events.LinkRecord{}
+	for v := range due.All() {
+		old[v] = self.outTo(v)
+	}
+	said := map[*events.LinkSet]bool{}
+	alone := 0
+	for _, r := range self.out {
+		if r != nil && r.In == nil {
+			alone++
+		} else if r != nil {
+			said[r.In] = true
+		}
+	}
+	if due.Len()+alone+len(said) > manyRecords {
+		for v, r := range self.out {
+			if r != nil && r.Up {
+				due.Add(v)
+			}
+		}
+	}
+	c.signLinks(due)
+	for v := range due.All() {
+		if _, told := old[v]; !told {
+			continue // said anew, not changed
+		}
+		r := self.outTo(v)
+		c.tellRecord(recordKey{node: c.self, to: v}, nil, costOnly(old[v], r))
+	}
+}
+
+// signLinks makes new records of own links under one signature.
+func (c *Core) signLinks(due events.Set) {
+	self := c.nodes.at(c.self)
+	c.nodes.counter++
+	set := &events.LinkSet{From: self.id, Incarnation: self.incarnation(), Counter: c.nodes.counter}
+	var slots []int
+	for v := range due.All() {
+		n := c.nodes.at(v)
+		s := events.LinkState{To: events.ShortOf(n.id)}
+		if n.link != nil && n.link.usable() {
+			s.Up, s.Step = true, n.link.step
+		}
+		if n.link != nil {
+			n.link.said = s.Up
+			n.link.costAt = c.now.Add(costEvery)
+		}
+		set.Links = append(set.Links, s)
+		slots = append(slots, v)
+	}
+	if len(slots) == 1 {
+		s := set.Links[0]
+		r := &events.LinkRecord{From: self.id, To: c.nodes.at(slots[0]).id, Up: s.Up, Step: s.Step,
+			Incarnation: set.Incarnation, Counter: set.Counter}
+		r.Sig = c.cfg.Sign(r.SignedBytes(nil))
+		c.setOut(self, slots[0], r)
+		return
+	}
+	slices.SortFunc(slots, func(a, b int) int { return c.nodes.at(a).id.Compare(c.nodes.at(b).id) })
+	slices.SortFunc(set.Links, func(a, b events.LinkState) int { return bytes.Compare(a.To[:], b.To[:]) })
+	set.Sig = c.cfg.Sign(set.SignedBytes(nil))
+	for i, v := range slots {
+		c.setOut(self, v, set.Link(i, c.nodes.at(v).id))
+	}
+}
+
+// receiveLinks takes a set of link records from a neighbor's table.
+func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
+	a := c.nodes.byID[s.From]
+	own := s.From == c.cfg.Self
+	if !own && (a == nil || !a.member() || !c.nodes.admitted[s.From]) {
+		if a == nil || a.gone == nil {
+			c.wait(limbo{from: from, links: s})
+		}
+		return
+	}
+	var fresh []*events.LinkRecord
+	unknown := false
+	for i := range s.Links {
+		b := c.nodeByShort(s.Links[i].To)
+		switch {
+		case b == nil:
+			unknown = true
+		case own && c.neverSaid(s.Link(i, b.id)), !own && s.Link(i, b.id).Newer(a.outTo(b.slot)):
+			fresh = append(fresh, s.Link(i, b.id))
+		}
+	}
+	if !own && s.Incarnation < a.incarnation() || len(fresh) == 0 && !unknown {
+		c.drop(from, DropStale)
+		return
+	}
+	if unknown && !own {
+		c.wait(limbo{from: from, links: s})
+	}
+	if len(fresh) == 0 || !c.mayCheck(from) {
+		return
+	}
+	var buf [1024]byte
+	if !c.cfg.Verify(s.From, s.SignedBytes(buf[:0]), &s.Sig) {
+		c.drop(from, DropSignature)
+		return
+	}
+	if own {
+		c.refute(s.Incarnation)
+		return
+	}
+	for _, r := range fresh {
+		to := c.nodes.byID[r.To].slot
+		old := a.outTo(to)
+		c.setOut(a, to, r)
+		c.tellRecord(recordKey{a.slot, to}, from, costOnly(old, r))
+	}
+}
+
+// nodeByShort finds the member or removed node that a short id means, nil if
+// none is known or several are.
+func (c *Core) nodeByShort(s events.ShortID) *node {
+	found := c.nodes.short[s]
+	if found == nil || found.record == nil && found.gone == nil {
+		return nil
+	}
+	return found
+}
