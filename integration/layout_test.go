@@ -117,6 +117,7 @@ var landlords = map[string][]string{
 	"github.com/aymanbagabas/go-udiff":   {"wiki"},
 	"golang.org/x/text":                  {"wiki"},
 	"golang.org/x/net":                   {"wiki"},
+	"github.com/prometheus":              {"wiki"},
 	"github.com/spf13":                   {"cmd"},
 	"github.com/schollz/progressbar":     {"cmd"},
 	"github.com/BurntSushi/toml":         {"cmd"},

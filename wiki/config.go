@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -71,8 +72,10 @@ type Config struct {
 	Site string
 	// NodeName is what people call this node. Empty: four characters of its id.
 	NodeName string
-	// Version is the program's.
-	Version string
+	// Version is the program's, Commit that of its source.
+	Version, Commit string
+	// Sources have samples for /-/metrics beside the wiki's own.
+	Sources []metrics.Source
 	// EditToken is what whoever edits must know. Empty: everybody may edit.
 	EditToken string
 	// OperatorKey is what the operator must know. Empty: nobody does.

@@ -229,8 +229,9 @@ func (h *Handler) saveFile(w http.ResponseWriter, r *http.Request, e page.FileEd
 		return page.Saved{}, nil, err
 	}
 	e.Manifest = upload.Manifest()
+	begin := time.Now()
 	saved, err := h.pages.SaveFile(ctx, e)
-	h.counters.saved(saved, err)
+	h.saved(r, begin, saved, err)
 	if releaseErr := upload.Release(); releaseErr != nil {
 		h.log.Error("throw away what an upload left", "err", releaseErr)
 	}
@@ -260,14 +261,15 @@ func (b *patientBody) Read(p []byte) (int, error) {
 }
 
 // removeFile saves that a file is deleted; fields are those of a query or a form.
-func (h *Handler) removeFile(ctx context.Context, name page.FileName, fields url.Values) (page.Saved, error) {
+func (h *Handler) removeFile(r *http.Request, name page.FileName, fields url.Values) (page.Saved, error) {
 	e, err := fileEdit(name, fields.Get, fields["base"])
 	if err != nil {
 		return page.Saved{}, err
 	}
 	e.Delete = true
-	saved, err := h.pages.SaveFile(ctx, e)
-	h.counters.saved(saved, err)
+	begin := time.Now()
+	saved, err := h.pages.SaveFile(r.Context(), e)
+	h.saved(r, begin, saved, err)
 	return saved, err
 }
 
@@ -279,7 +281,7 @@ func (h *Handler) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	saved, err := h.removeFile(r.Context(), name, r.URL.Query())
+	saved, err := h.removeFile(r, name, r.URL.Query())
 	if err != nil {
 		return err
 	}

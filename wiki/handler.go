@@ -10,35 +10,36 @@ import (
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/markdown"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 	"github.com/erwik/erwik/wiki/web"
 )
 
 // Handler serves a wiki over HTTP. Make one with [NewHandler] and Close it.
 type Handler struct {
-	store       Store
-	mesh        Mesh
-	feed        *Feed
-	ready       func() (bool, string)
-	pages       *page.Service
-	web         *web.Writer
-	markdown    *markdown.Renderer
-	rendered    *renderCache
-	conflicts   *conflictCount
-	counters    counters
-	guard       guard
-	uploads     chan struct{} // a place for each file that is taken in
-	bodies      chan struct{} // a place for each large body that is read
-	renders     chan struct{} // a place for each page that is rendered
-	router      http.Handler
-	log         *slog.Logger
-	clock       func() time.Time
-	node        storage.NodeID
-	nodeName    string
-	version     string
-	alone       bool
-	stopWatch   func()
-	startedUnix int64
+	store     Store
+	mesh      Mesh
+	feed      *Feed
+	ready     func() (bool, string)
+	pages     *page.Service
+	web       *web.Writer
+	markdown  *markdown.Renderer
+	rendered  *renderCache
+	conflicts *conflictCount
+	metrics   *metrics.Set
+	hot       *metrics.Route // pages answered from the cache, before any route
+	guard     guard
+	uploads   chan struct{} // a place for each file that is taken in
+	bodies    chan struct{} // a place for each large body that is read
+	renders   chan struct{} // a place for each page that is rendered
+	router    http.Handler
+	log       *slog.Logger
+	clock     func() time.Time
+	node      storage.NodeID
+	nodeName  string
+	version   string
+	alone     bool
+	stopWatch func()
 }
 
 // defaultCacheBytes bounds the cache of rendered pages.
@@ -70,7 +71,6 @@ func NewHandler(cfg Config) (*Handler, error) {
 	if h.clock == nil {
 		h.clock = time.Now
 	}
-	h.startedUnix = h.clock().Unix()
 	if h.ready == nil {
 		h.ready = func() (bool, string) { return true, "" }
 	}
@@ -87,6 +87,12 @@ func NewHandler(cfg Config) (*Handler, error) {
 	})
 	h.rendered = newRenderCache(cmp.Or(cfg.CacheBytes, defaultCacheBytes))
 	h.conflicts = newConflictCount(h.pages)
+	h.metrics = metrics.New(cmp.Or(cfg.Version, "unknown"), cmp.Or(cfg.Commit, "unknown"))
+	h.hot = h.metrics.Route("/{page}")
+	h.metrics.Add(h.ownSamples)
+	for _, source := range cfg.Sources {
+		h.metrics.Add(source)
+	}
 	h.router = h.routes(cfg.OperatorCalls)
 	h.stopWatch = cfg.Store.Watch(h.committed)
 	return h, nil
@@ -108,8 +114,12 @@ func (h *Handler) Close() {
 // committed is called by the store for commits that became visible; it runs
 // inside a save.
 func (h *Handler) committed(commits []storage.Committed) {
+	synced := 0
 	for i := range commits {
 		c := &commits[i]
+		if !c.Own && !c.Inert {
+			synced++
+		}
 		h.rendered.changed(c.Path, c.Heads)
 		h.conflicts.changed(c.Path, len(c.Heads))
 		if h.alone && !c.Inert && h.feed.Readers() > 0 {
@@ -117,6 +127,9 @@ func (h *Handler) committed(commits []storage.Committed) {
 				h.feed.Publish(e)
 			}
 		}
+	}
+	if synced > 0 {
+		h.metrics.Commits(metrics.OriginSync, synced)
 	}
 }
 

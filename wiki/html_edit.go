@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -126,7 +127,6 @@ func (h *Handler) pagePost(w http.ResponseWriter, r *http.Request) error {
 	if !values.Has("text") {
 		return err
 	}
-	h.counters.errors.Add(1)
 	return h.failEdit(w, r, f, err)
 }
 
@@ -167,8 +167,9 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, f *pageForm) error
 		if err != nil {
 			return err
 		}
+		begin := time.Now()
 		saved, err := h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
-		h.counters.saved(saved, err)
+		h.saved(r, begin, saved, err)
 		if err != nil {
 			return err
 		}
@@ -219,8 +220,9 @@ func (h *Handler) failEdit(w http.ResponseWriter, r *http.Request, f *pageForm, 
 
 // afterSave saves and sends the reader to the page.
 func (h *Handler) afterSave(w http.ResponseWriter, r *http.Request, e page.Edit, save saveFunc) error {
+	begin := time.Now()
 	saved, err := save(r.Context(), e)
-	h.counters.saved(saved, err)
+	h.saved(r, begin, saved, err)
 	if err != nil {
 		return err
 	}

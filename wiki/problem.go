@@ -165,8 +165,9 @@ func textsOf(e *page.ConflictError) *conflictTexts {
 	return texts
 }
 
-// logProblem notes a failure that is this node's own.
+// logProblem counts a problem, and notes a failure that is this node's own.
 func (h *Handler) logProblem(r *http.Request, p *problem, err error) {
+	h.metrics.Problem(p.Code)
 	if p.Status >= 500 && p.Status != http.StatusServiceUnavailable {
 		h.log.Error("request failed", "request_id", p.RequestID, "method", r.Method, "path", r.URL.Path, "status", p.Status, "err", err)
 		return

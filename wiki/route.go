@@ -1,10 +1,12 @@
 package wiki
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 )
@@ -21,6 +23,9 @@ type Route struct {
 	Path    string // in gorilla/mux's language
 	Methods []string
 }
+
+// eventsPath is the stream of live events.
+const eventsPath = apiPrefix + "v1/events"
 
 // apiPrefix begins the addresses whose errors are problem+json.
 const apiPrefix = "/-/api/"
@@ -48,7 +53,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		{v1 + "status", methods{"GET": h.apiStatus}},
 		{v1 + "network/{what:nodes|links|routes|graph}", methods{"GET": h.apiNetwork}},
 		{v1 + "commits/{hash}", methods{"GET": h.apiCommit}},
-		{v1 + "events", methods{"GET": h.streamEvents}},
+		{eventsPath, methods{"GET": h.streamEvents}},
 		{v1 + "files", methods{"GET": h.apiFiles}},
 		{v1 + "import", methods{"POST": h.apiImport}},
 	}
@@ -66,7 +71,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		row{"/-/login", methods{"GET": h.loginForm, "POST": h.login}},
 		row{"/-/healthz", methods{"GET": h.healthz}},
 		row{"/-/readyz", methods{"GET": h.readyz}},
-		row{"/-/metrics", methods{"GET": h.metrics}},
+		row{"/-/metrics", methods{"GET": h.serveMetrics}},
 		row{"/-/{rest:(?s:.*)}", methods{"GET": h.nothing, "POST": h.nothing, "PUT": h.nothing, "DELETE": h.nothing}},
 		row{"/-", methods{"GET": h.nothing}},
 		row{"/robots.txt", methods{"GET": h.robots}},
@@ -103,8 +108,11 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 	}
 	allow := strings.Join(append(slices.Sorted(maps.Keys(actions)), http.MethodOptions), ", ")
 	protection := http.NewCrossOriginProtection()
-	count := h.counters.route(route)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	count := h.metrics.Route(routeLabel(route))
+	stream := route == eventsPath
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		w := &recorder{ResponseWriter: plain}
 		run := actions[r.Method]
 		var err error
 		switch {
@@ -118,12 +126,23 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		default:
 			err = run(w, r)
 		}
-		count.Add(1)
 		if err != nil {
-			h.counters.errors.Add(1)
 			h.fail(w, r, err)
 		}
+		took := time.Since(begin)
+		if stream {
+			took = 0
+		}
+		count.Done(r.Method, cmp.Or(w.code, http.StatusOK), took)
 	})
+}
+
+// routeLabel is a route's template without its patterns: {path} for {path:.+}.
+func routeLabel(route string) string {
+	for _, pattern := range []string{":(?s:.+)}", ":(?s:.*)}", ":nodes|links|routes|graph}"} {
+		route = strings.ReplaceAll(route, pattern, "}")
+	}
+	return route
 }
 
 // fail answers with err as its address demands.
