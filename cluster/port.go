@@ -193,7 +193,8 @@ func (p *Port) secure(conn net.Conn) error {
 	}
 	defer done()
 	conn.SetDeadline(time.Now().Add(handshakeTime))
-	secure := tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: p.choose})
+	counted := &countedConn{Conn: conn}
+	secure := tls.Server(counted, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: p.choose})
 	if err := secure.HandshakeContext(p.node.ctx); err != nil {
 		p.node.count("handshake")
 		conn.Close()
@@ -202,6 +203,9 @@ func (p *Port) secure(conn net.Conn) error {
 	conn.SetDeadline(time.Time{})
 	done()
 	if proto := secure.ConnectionState().NegotiatedProtocol; isMesh(proto) {
+		if peer, err := peerKey(secure.ConnectionState()); err == nil && p.node.cfg.Store.Admitted(peer) {
+			counted.belongs(p.node.health.peer(peer)) // strangers get no notes
+		}
 		return p.node.serve(secure, proto)
 	}
 	p.give(secure)

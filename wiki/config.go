@@ -83,6 +83,9 @@ type Config struct {
 	// OperatorCalls are further actions below /-/api/v1/, by path, such as
 	// "network/forget".
 	OperatorCalls map[string]OperatorCall
+	// Doctor looks for what is wrong with the node; GET doctor returns it. Nil:
+	// there is nobody to ask.
+	Doctor func(context.Context) (any, error)
 	// CacheBytes bounds the cache of rendered pages. Zero: 32 MiB.
 	CacheBytes int
 	// Logger gets what a person should know. Nil: nothing is logged.

@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -40,6 +41,7 @@ type Handler struct {
 	version   string
 	alone     bool
 	stopWatch func()
+	doctor    func(context.Context) (any, error)
 }
 
 // defaultCacheBytes bounds the cache of rendered pages.
@@ -66,7 +68,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
-		mesh: cfg.Mesh,
+		mesh: cfg.Mesh, doctor: cfg.Doctor,
 	}
 	if h.clock == nil {
 		h.clock = time.Now
@@ -117,7 +119,7 @@ func (h *Handler) committed(commits []storage.Committed) {
 	synced := 0
 	for i := range commits {
 		c := &commits[i]
-		if !c.Own && !c.Inert {
+		if !c.Own && !c.Inert && c.Kind != storage.KindAdmit {
 			synced++
 		}
 		h.rendered.changed(c.Path, c.Heads)

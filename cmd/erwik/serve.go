@@ -24,6 +24,7 @@ import (
 	"github.com/erwik/erwik/cluster"
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -54,6 +55,8 @@ type node struct {
 	wiki   *wiki.Handler
 	server *http.Server
 	log    *slog.Logger
+	// certEnds is when the certificate for HTTPS ends; zero without one.
+	certEnds time.Time
 }
 
 // garbagePercent is how much a node's memory may grow before it is cleaned
@@ -158,6 +161,9 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 		n.member.Close()
 		return nil, nil, errors.Join(err, n.store.Close())
 	}
+	if https != nil && https.Certificates[0].Leaf != nil {
+		n.certEnds = https.Certificates[0].Leaf.NotAfter
+	}
 	n.port = cluster.OpenPort(listener, n.member, https, log)
 	if n.wiki, err = n.handler(s, key); err != nil {
 		return nil, nil, errors.Join(err, n.port.Close())
@@ -184,6 +190,7 @@ func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 			}
 			return ready, "joining"
 		},
+		Commit: sourceCommit(), Sources: []metrics.Source{n.samples}, Doctor: n.diagnose,
 		OperatorCalls: map[string]wiki.OperatorCall{"network/forget": n.forget},
 	})
 }

@@ -63,6 +63,9 @@ func New(version, commit string) *Set {
 	for _, origin := range []string{OriginWeb, OriginAPI, OriginSync, OriginImport} {
 		s.commits.WithLabelValues(origin) // there from the first scrape on, as 0
 	}
+	for _, code := range []string{"conflict", "busy", "disk_full", "internal"} {
+		s.problems.WithLabelValues(code)
+	}
 	for _, result := range []string{"clean", "conflict"} {
 		s.merges.WithLabelValues(result)
 	}
