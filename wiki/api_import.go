@@ -61,6 +61,7 @@ func (h *Handler) apiImport(w http.ResponseWriter, r *http.Request) error {
 	_ = control.EnableFullDuplex()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
+	freeBody(r) // the operator's own; the source may be slow to read
 	im := h.pages.NewImporter()
 	defer func() { h.metrics.Commits(metrics.OriginImport, im.Tally.Done) }()
 	encoder := json.NewEncoder(w)

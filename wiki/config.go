@@ -86,6 +86,9 @@ type Config struct {
 	// Doctor looks for what is wrong with the node; GET doctor returns it. Nil:
 	// there is nobody to ask.
 	Doctor func(context.Context) (any, error)
+	// Trusted tells addresses that have no share of the places: a proxy in front,
+	// behind which everybody stands. Nil: none.
+	Trusted func(host string) bool
 	// CacheBytes bounds the cache of rendered pages. Zero: 32 MiB.
 	CacheBytes int
 	// Logger gets what a person should know. Nil: nothing is logged.

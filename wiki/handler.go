@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/storage"
@@ -18,41 +19,33 @@ import (
 
 // Handler serves a wiki over HTTP. Make one with [NewHandler] and Close it.
 type Handler struct {
-	store     Store
-	mesh      Mesh
-	feed      *Feed
-	ready     func() (bool, string)
-	pages     *page.Service
-	web       *web.Writer
-	markdown  *markdown.Renderer
-	rendered  *renderCache
-	conflicts *conflictCount
-	metrics   *metrics.Set
-	hot       *metrics.Route // pages answered from the cache, before any route
-	guard     guard
-	uploads   chan struct{} // a place for each file that is taken in
-	bodies    chan struct{} // a place for each large body that is read
-	renders   chan struct{} // a place for each page that is rendered
-	router    http.Handler
-	log       *slog.Logger
-	clock     func() time.Time
-	node      storage.NodeID
-	nodeName  string
-	version   string
-	alone     bool
-	stopWatch func()
-	doctor    func(context.Context) (any, error)
+	store       Store
+	mesh        Mesh
+	feed        *Feed
+	ready       func() (bool, string)
+	pages       *page.Service
+	web         *web.Writer
+	markdown    *markdown.Renderer
+	rendered    *renderCache
+	conflicts   *conflictCount
+	metrics     *metrics.Set
+	hot         *metrics.Route // pages answered from the cache, before any route
+	guard       guard
+	door        *door
+	bodyBytes   atomic.Int64  // of bodies that are being read
+	answerBytes atomic.Int64  // of large answers that are being sent
+	bodies      chan struct{} // a place for each large body that is read
+	renders     chan struct{} // a place for each page that is rendered
+	router      http.Handler
+	log         *slog.Logger
+	clock       func() time.Time
+	node        storage.NodeID
+	nodeName    string
+	version     string
+	alone       bool
+	stopWatch   func()
+	doctor      func(context.Context) (any, error)
 }
-
-// defaultCacheBytes bounds the cache of rendered pages.
-const defaultCacheBytes = 32 << 20
-
-// maxLargeBodies is how many bodies above largeBody are read at once; more
-// wait, and give up with the client.
-const (
-	maxLargeBodies = 8
-	largeBody      = 256 << 10
-)
 
 // NewHandler returns the handler of a whole wiki: every path of the port but
 // those that cmd takes for itself. The only error is one of building the
@@ -64,7 +57,6 @@ func NewHandler(cfg Config) (*Handler, error) {
 		markdown: markdown.New(),
 		guard:    newGuard(cfg.EditToken, cfg.OperatorKey),
 		bodies:   make(chan struct{}, maxLargeBodies),
-		uploads:  make(chan struct{}, maxUploads),
 		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
@@ -90,6 +82,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 	h.rendered = newRenderCache(cmp.Or(cfg.CacheBytes, defaultCacheBytes))
 	h.conflicts = newConflictCount(h.pages)
 	h.metrics = metrics.New(cmp.Or(cfg.Version, "unknown"), cmp.Or(cfg.Commit, "unknown"))
+	h.door = newDoor(h.metrics, cfg.Trusted)
 	h.hot = h.metrics.Route("/{page}")
 	h.metrics.Add(h.ownSamples)
 	for _, source := range cfg.Sources {
@@ -136,7 +129,8 @@ func (h *Handler) committed(commits []storage.Committed) {
 }
 
 // ServeHTTP implements http.Handler. A page that was rendered before and has
-// not changed is answered before any route is looked for.
+// not changed is answered before any route is looked for, and needs no place: to
+// refuse it would cost as much.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
 		!strings.HasPrefix(r.URL.Path, "/-/") && h.serveHot(w, r) {

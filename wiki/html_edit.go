@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"github.com/gorilla/mux"
 
@@ -167,9 +166,9 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, f *pageForm) error
 		if err != nil {
 			return err
 		}
-		begin := time.Now()
-		saved, err := h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
-		h.saved(r, begin, saved, err)
+		saved, err := h.runSave(r, func() (page.Saved, error) {
+			return h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
+		})
 		if err != nil {
 			return err
 		}
@@ -220,9 +219,7 @@ func (h *Handler) failEdit(w http.ResponseWriter, r *http.Request, f *pageForm, 
 
 // afterSave saves and sends the reader to the page.
 func (h *Handler) afterSave(w http.ResponseWriter, r *http.Request, e page.Edit, save saveFunc) error {
-	begin := time.Now()
-	saved, err := save(r.Context(), e)
-	h.saved(r, begin, saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return save(r.Context(), e) })
 	if err != nil {
 		return err
 	}

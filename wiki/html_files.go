@@ -207,7 +207,7 @@ func (h *Handler) uploadPart(w http.ResponseWriter, r *http.Request, name page.F
 	if err != nil {
 		return err
 	}
-	if _, _, err := h.saveFile(w, r, e, part); err != nil {
+	if _, _, err := h.saveFile(r, e, part); err != nil {
 		return err
 	}
 	http.Redirect(w, r, fileURL(name)+"?history", http.StatusSeeOther)

@@ -6,11 +6,25 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
+
+// runSave saves when there is a place for it, and counts what became of it.
+func (h *Handler) runSave(r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
+	host := h.door.hostOf(r)
+	if err := h.door.saves.enter(r.Context(), host); err != nil {
+		return page.Saved{}, err
+	}
+	defer h.door.saves.leave(host)
+	begin := time.Now()
+	saved, err := save()
+	h.saved(r, begin, saved, err)
+	return saved, err
+}
 
 // saved counts what became of an edit that r asked for at the time begin.
 func (h *Handler) saved(r *http.Request, begin time.Time, s page.Saved, err error) {
@@ -77,10 +91,21 @@ func (h *Handler) serveMetrics(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// recorder notes the status of an answer.
+// recorder notes the status of an answer, and gives back the request's place
+// when it begins.
 type recorder struct {
 	http.ResponseWriter
-	code int
+	code  int
+	leave func() // gives the place back; nil: there is none
+	large *atomic.Int64
+}
+
+// release gives the place back, once.
+func (w *recorder) release() {
+	if w.leave != nil {
+		w.leave()
+		w.leave = nil
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -88,6 +113,7 @@ func (w *recorder) WriteHeader(code int) {
 	if w.code == 0 && code >= 200 {
 		w.code = code
 	}
+	w.release()
 	w.ResponseWriter.WriteHeader(code)
 }
 
@@ -95,6 +121,11 @@ func (w *recorder) WriteHeader(code int) {
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.code == 0 {
 		w.code = http.StatusOK
+	}
+	w.release()
+	if len(b) > largeAnswer {
+		w.large.Add(int64(len(b)))
+		defer w.large.Add(-int64(len(b)))
 	}
 	return w.ResponseWriter.Write(b)
 }
@@ -104,6 +135,7 @@ func (w *recorder) ReadFrom(from io.Reader) (int64, error) {
 	if w.code == 0 {
 		w.code = http.StatusOK
 	}
+	w.release()
 	return io.Copy(w.ResponseWriter, from)
 }
 

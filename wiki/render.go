@@ -240,10 +240,6 @@ func (h *Handler) keep(address string, e *rendered) {
 	}
 }
 
-// maxRenders is how many pages are rendered at once; more wait. A page that is
-// dear to render so leaves the processor to those that are not.
-const maxRenders = 4
-
 // renderText renders Markdown with one of the renderer's methods.
 func (h *Handler) renderText(ctx context.Context, name page.Name, text []byte, render func([]byte, markdown.Links) (*markdown.Document, error)) (*markdown.Document, error) {
 	select {

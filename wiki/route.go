@@ -113,7 +113,8 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 	stream := route == eventsPath
 	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
 		begin := time.Now()
-		w := &recorder{ResponseWriter: plain}
+		w := &recorder{ResponseWriter: plain, large: &h.answerBytes}
+		r = watchBody(w, r)
 		run := actions[r.Method]
 		var err error
 		switch {
@@ -125,7 +126,7 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		case protection.Check(r) != nil:
 			err = errCrossOrigin
 		default:
-			err = run(w, r)
+			err = h.letIn(w, r, route, run)
 		}
 		if err != nil {
 			h.fail(w, r, err)
@@ -136,6 +137,37 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		}
 		count.Done(r.Method, cmp.Or(w.code, http.StatusOK), took)
 	})
+}
+
+// letIn runs an action when there is a place for it. Of what changes pages, only
+// the beginning of a queue that is full is seen here: a body that comes slowly
+// must not hold a place, nor must a reader who takes an answer slowly: the place is
+// free when the answer begins.
+func (h *Handler) letIn(w *recorder, r *http.Request, route string, run action) error {
+	class := h.door.classOf(route, r.Method)
+	if class == nil {
+		writes := r.Method == http.MethodPut || r.Method == http.MethodDelete || r.Method == http.MethodPost && strings.HasPrefix(route, apiPrefix)
+		if writes && h.door.saves.full() {
+			turnAway(w, r, h.door.saves.refuse(errBusy))
+			return nil
+		}
+		return run(w, r)
+	}
+	if dearQuery(r) {
+		class = h.door.dear
+	}
+	if h.answerBytes.Load() > maxAnswerMemory {
+		turnAway(w, r, class.refuse(errBusy))
+		return nil
+	}
+	host := h.door.hostOf(r)
+	if err := class.enter(r.Context(), host); err != nil {
+		turnAway(w, r, err)
+		return nil
+	}
+	w.leave = func() { class.leave(host) }
+	defer w.release()
+	return run(w, r)
 }
 
 // routeLabel is a route's template without its patterns: {path} for {path:.+}.

@@ -118,6 +118,16 @@ func (s *Set) Problem(code string) { s.problems.WithLabelValues(code).Inc() }
 // Refused counts a request that was not let in.
 func (s *Set) Refused(class, reason string) { s.refused.WithLabelValues(class, reason).Inc() }
 
+// Door shows how many requests of a class are inside, waiting ones included, and
+// counts its refusals from 0 on.
+func (s *Set) Door(class string, inside func() float64) {
+	s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "erwik_requests_inside", Help: "Requests that are served or wait, by class.",
+		ConstLabels: prometheus.Labels{"class": class}}, inside))
+	for _, reason := range []string{"full", "share"} {
+		s.refused.WithLabelValues(class, reason)
+	}
+}
+
 // Commits counts commits that became visible.
 func (s *Set) Commits(origin string, n int) { s.commits.WithLabelValues(origin).Add(float64(n)) }
 
