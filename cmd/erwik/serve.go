@@ -164,7 +164,7 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 	if https != nil && https.Certificates[0].Leaf != nil {
 		n.certEnds = https.Certificates[0].Leaf.NotAfter
 	}
-	n.port = cluster.OpenPort(listener, n.member, https, log)
+	n.port = cluster.OpenPort(listener, n.member, cluster.PortConfig{HTTPS: https, From: s.connectionsFrom, Trusted: s.trusted(), Logger: log})
 	if n.wiki, err = n.handler(s, key); err != nil {
 		return nil, nil, errors.Join(err, n.port.Close())
 	}
@@ -172,9 +172,17 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 	return n, addr, nil
 }
 
+// The limits of what comes before a request is one.
+const (
+	headerTime  = 5 * time.Second // in which a header must be complete
+	idleTime    = 2 * time.Minute // for which a connection may wait for its next request
+	maxHeader   = 16 << 10        // bytes of a header
+	headerSlack = 4 << 10         // what net/http allows beyond its setting
+)
+
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -182,7 +190,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 	return wiki.NewHandler(wiki.Config{
 		Store: n.store, Mesh: n.member, Feed: n.feed, Site: s.site, NodeName: s.name, Version: programVersion(),
-		EditToken: s.editToken, OperatorKey: key, Logger: n.log,
+		EditToken: s.editToken, Trusted: s.trusted(), OperatorKey: key, Logger: n.log,
 		Ready: func() (bool, string) {
 			ready, err := n.member.Ready()
 			if err != nil {
