@@ -37,6 +37,8 @@ const (
 	// for the whole.
 	bodyProgress = 64
 	bodyWindow   = 10 * time.Second
+	// skipTime is how long the rest of a body that nobody wants may take.
+	skipTime = time.Second
 	// retryMin and retryMax are between how many seconds later a refused client
 	// is told to come again, at random.
 	retryMin, retryMax = 1, 4

@@ -16,6 +16,7 @@ type progressBody struct {
 	got     int       // in it
 	until   time.Time // no byte is taken after this; zero: no such time
 	free    bool      // no rule
+	ended   bool      // all of it has come
 }
 
 // Read implements io.Reader. Not every connection has deadlines; the ones of a
@@ -35,8 +36,12 @@ func (b *progressBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.got += n
-	if err != nil {
+	switch {
+	case err == io.EOF:
+		b.ended = true
 		_ = b.control.SetReadDeadline(time.Time{}) // the server reads on, to notice when the client goes
+	case err != nil:
+		_ = b.control.SetReadDeadline(now) // the server does not wait for the rest either
 	}
 	return n, err
 }
@@ -48,6 +53,13 @@ func watchBody(w http.ResponseWriter, r *http.Request) *http.Request {
 	}
 	r.Body = &progressBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
 	return r
+}
+
+// leaveBody gives the server a moment to skip what nobody has read of a body.
+func leaveBody(r *http.Request) {
+	if b, ok := r.Body.(*progressBody); ok && !b.ended {
+		_ = b.control.SetReadDeadline(time.Now().Add(skipTime))
+	}
 }
 
 // limitBody lets no byte of the body in after the given time; freeBody takes the

@@ -115,6 +115,7 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		begin := time.Now()
 		w := &recorder{ResponseWriter: plain, large: &h.answerBytes}
 		r = watchBody(w, r)
+		defer leaveBody(r)
 		run := actions[r.Method]
 		var err error
 		switch {
