@@ -17,9 +17,10 @@ type flood struct {
 	memory        int64 // the most that was seen, anonymous
 }
 
-// pour runs clients in a closed loop that do not care for refusals; they all
-// connect before the time begins.
-func (b *bench) pour(p *process, clients int, request func(client, i int, buf []byte) []byte) (flood, error) {
+// pour runs clients in a closed loop, all connected before the time begins. After
+// a refusal they wait for pause, the least that Retry-After says, or 0: they
+// hammer.
+func (b *bench) pour(p *process, clients int, pause time.Duration, request func(client, i int, buf []byte) []byte) (flood, error) {
 	var mu sync.Mutex
 	var f flood
 	var times []time.Duration
@@ -56,6 +57,7 @@ func (b *bench) pour(p *process, clients int, request func(client, i int, buf []
 					kept++
 				default:
 					own = append(own, time.Since(start))
+					time.Sleep(pause)
 				}
 			}
 			mu.Lock()
@@ -99,19 +101,25 @@ func (b *bench) overload() error {
 		name    string
 		request func(client, i int, buf []byte) []byte
 	}{{"saves", save}, {"views", view}} {
-		peak, err := b.pour(a, peakClients, c.request)
+		peak, err := b.pour(a, peakClients, 0, c.request)
 		if err != nil {
 			return err
 		}
-		over, err := b.pour(a, 10*peakClients, c.request)
-		if err != nil {
-			return err
+		for _, pause := range []time.Duration{time.Second, 0} {
+			over, err := b.pour(a, 10*peakClients, pause, c.request)
+			if err != nil {
+				return err
+			}
+			name := c.name + ", Retry-After heeded: "
+			if pause == 0 {
+				name = c.name + ", hammering: "
+			}
+			fmt.Printf("%s%.0f/s by %d clients; %.0f/s by %d, who are refused %.0f/s\n", name, peak.good, peakClients, over.good, 10*peakClients, over.refused)
+			b.bar(name+"goodput of the peak", over.good/peak.good, 0.9, "", true)
+			b.bar(name+"refused after, median", ms(over.p50), 50, "ms", false)
+			b.bar(name+"refused after, 99th", ms(over.p99), 50, "ms", false)
+			b.bar(name+"anonymous memory", float64(over.memory)/(1<<20), 512, "MiB", false)
 		}
-		fmt.Printf("%s: %.0f/s by %d clients; %.0f/s by %d, who are refused %.0f/s\n", c.name, peak.good, peakClients, over.good, 10*peakClients, over.refused)
-		b.bar(c.name+": goodput at ten times the load, of the peak", over.good/peak.good, 0.9, "", true)
-		b.bar(c.name+": refused after, median", ms(over.p50), 50, "ms", false)
-		b.bar(c.name+": refused after, 99th percentile", ms(over.p99), 50, "ms", false)
-		b.bar(c.name+": anonymous memory", float64(over.memory)/(1<<20), 512, "MiB", false)
 	}
 	return b.dribble(a, view)
 }
