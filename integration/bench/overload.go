@@ -92,10 +92,11 @@ func (b *bench) overload() error {
 	}
 	defer a.stop()
 	text := prose(rand.New(rand.NewPCG(7, 7)), 1500)
+	const pages = 20_000 // the same for few clients and for many
 	save := func(client, i int, buf []byte) []byte {
-		return put(buf, fmt.Sprintf("P-%d-%d", client, i%8), client, i, text)
+		return put(buf, fmt.Sprintf("P-%d", (client*7919+i*104729)%pages), client, i, text)
 	}
-	view := func(_, _ int, buf []byte) []byte { return append(buf, "GET /P-0-0 HTTP/1.1\r\nHost: bench\r\n\r\n"...) }
+	view := func(_, _ int, buf []byte) []byte { return append(buf, "GET /P-0 HTTP/1.1\r\nHost: bench\r\n\r\n"...) }
 	const peakClients = 256
 	for _, c := range []struct {
 		name    string
