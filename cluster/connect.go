@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -73,10 +74,14 @@ func (n *Node) dialTLS(ctx context.Context, address, proto string, want storage.
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
 	}
-	secure := tls.Client(conn, n.clientTLS(proto, want))
+	counted := &countedConn{Conn: conn}
+	secure := tls.Client(counted, n.clientTLS(proto, want))
 	if err := secure.HandshakeContext(ctx); err != nil {
 		conn.Close()
 		return nil, fmt.Errorf("prove keys with %s: %w", address, err)
+	}
+	if peer, err := peerKey(secure.ConnectionState()); err == nil {
+		counted.belongs(n.health.peer(peer))
 	}
 	n.sawOwn(conn.LocalAddr())
 	return secure, nil
@@ -117,6 +122,9 @@ func (n *Node) dialLink(d mesh.Dial) {
 	}
 	if err != nil {
 		n.log.Debug("dial", "node", d.Node.Short(), "err", err)
+		if !errors.Is(err, errLinked) {
+			n.health.failed(d.Node, strings.Join(d.Addresses, ", "), err)
+		}
 		n.put(func(c *mesh.Core, now mesh.Time) { c.DialFailed(now, d.Node) })
 	}
 }
@@ -124,6 +132,7 @@ func (n *Node) dialLink(d mesh.Dial) {
 // Up, Frame and Down make the node the handler of its links.
 func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 	defer n.files.up(peer)
+	n.health.up(peer)
 	n.conns.mu.Lock()
 	n.conns.linked[peer] = true
 	n.conns.mu.Unlock()
@@ -146,6 +155,9 @@ func (n *Node) Frame(peer storage.NodeID, frame []byte) {
 // Down tells the core that a link is gone, and ends pulls over it.
 func (n *Node) Down(peer storage.NodeID, reason error) {
 	n.log.Debug("link down", "node", peer.Short(), "reason", reason)
+	if reason != nil {
+		n.health.failed(peer, "the link", reason)
+	}
 	n.conns.mu.Lock()
 	delete(n.conns.linked, peer)
 	pulls := n.conns.pulls[peer]

@@ -144,6 +144,7 @@ func (n *Node) serveJoin(conn *tls.Conn, from storage.NodeID) error {
 	records, secret, err := n.checkJoin(conn, asked, from)
 	if err != nil {
 		n.count("join_refused")
+		n.health.refusedJoin(conn.RemoteAddr().String(), err)
 		return errors.Join(err, writeJoin(conn, joinMessage{Error: err.Error()}))
 	}
 	if err := n.welcome(records, true); err != nil {

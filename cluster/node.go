@@ -73,8 +73,9 @@ type Node struct {
 	out      mesh.Outputs
 	running  atomic.Bool // the loop is
 
-	conns connections
-	state state
+	conns  connections
+	state  state
+	health health
 
 	foresight foresight
 
@@ -108,6 +109,7 @@ func Open(cfg Config) (*Node, error) {
 	n.inbox.init()
 	n.conns.init()
 	n.state.init()
+	n.health.init()
 	n.foresight.init()
 	n.files.init(n)
 	var err error
@@ -280,6 +282,7 @@ func (n *Node) alarm(a mesh.Alarm) {
 		level = slog.LevelInfo
 	}
 	n.count("alarm_" + string(a.Kind))
+	n.health.alarm(Alarm{Kind: a.Kind, Node: n.core.NodeName(a.Node), Text: a.Text, At: time.Now()})
 	n.log.Log(n.ctx, level, "mesh", "alarm", string(a.Kind), "node", n.core.NodeName(a.Node), "what", a.Text)
 }
 
@@ -294,6 +297,9 @@ func (n *Node) committed(commits []storage.Committed) {
 		}
 		admission = admission || c.Kind == storage.KindAdmit
 		file = file || c.Kind == storage.KindFile && !c.Own
+		if !c.Own && i == len(commits)-1 {
+			n.health.saw(c.Log.Node, time.Unix(c.Committer.Time, 0), time.Now())
+		}
 	}
 	if file {
 		n.files.poke()

@@ -39,7 +39,7 @@ func startWith(t testing.TB, name string, change func(*Config)) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := OpenPort(l, n, nil, slog.New(slog.DiscardHandler))
+	port := OpenPort(l, n, PortConfig{})
 	server := &http.Server{Handler: http.NotFoundHandler()}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(port.HTTP()) }()

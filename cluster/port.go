@@ -1,31 +1,21 @@
 package cluster
 
 import (
+	"container/list"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
 )
 
-const (
-	// firstByteTime is how long a connection may say nothing.
-	firstByteTime = 10 * time.Second
-	// maxSilent bounds connections that have not said anything yet; one more
-	// is closed at once.
-	maxSilent = 8192
-	// maxHandshakes bounds TLS handshakes under way; one more is closed.
-	maxHandshakes = 256
-
-	// maxHandshakesFrom bounds those of one address, so that one machine
-	// can't keep all others out.
-	maxHandshakesFrom = 128
-
-	recordHandshake = 0x16 // first byte of a TLS ClientHello
-)
+const recordHandshake = 0x16 // first byte of a TLS ClientHello
 
 // Port is the one port of a node. It tells connections apart: mesh protocols go
 // to the node, the rest is HTTP, in the clear or under the operator's
@@ -36,23 +26,49 @@ type Port struct {
 	https    *tls.Config // nil: no certificate is configured
 	log      *slog.Logger
 	web      chan net.Conn
-	silent   chan struct{}
 	hands    chan struct{}
+	refusals chan struct{}
+	most     int // connections from one address; 0 = no limit
+	trusted  func(host string) bool
 	closed   chan struct{}
 	once     sync.Once
 	wg       sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[net.Conn]bool // that are not HTTP's yet
-	from  map[string]int    // handshakes under way, by address
+	mu     sync.Mutex
+	conns  map[net.Conn]bool // that are not HTTP's yet
+	silent list.List         // of net.Conn that have not said anything, oldest first
+	from   map[string]int    // handshakes under way, by address
+	open   map[string]int    // connections that are not the mesh's, by address
+	all    int               // of them
 }
 
-// OpenPort takes over listener. https may be nil.
-func OpenPort(listener net.Listener, node *Node, https *tls.Config, log *slog.Logger) *Port {
+// PortConfig says how many may come in.
+type PortConfig struct {
+	HTTPS *tls.Config // nil: no certificate is configured
+	// From is how many connections one address may have that are not the mesh's; 0
+	// means no limit. Trusted tells addresses for which there is none: loopback,
+	// and a proxy behind which everybody stands. Nil: loopback.
+	From    int
+	Trusted func(host string) bool
+	Logger  *slog.Logger
+}
+
+// Loopback reports whether host is one of the two addresses by which a machine
+// speaks to itself.
+func Loopback(host string) bool { return host == "127.0.0.1" || host == "::1" }
+
+// OpenPort takes over listener.
+func OpenPort(listener net.Listener, node *Node, cfg PortConfig) *Port {
 	p := &Port{
-		listener: listener, node: node, https: https, log: log,
-		web: make(chan net.Conn), silent: make(chan struct{}, maxSilent), hands: make(chan struct{}, maxHandshakes),
-		closed: make(chan struct{}), conns: make(map[net.Conn]bool), from: make(map[string]int),
+		listener: listener, node: node, https: cfg.HTTPS, log: cfg.Logger, most: cfg.From, trusted: cfg.Trusted,
+		web: make(chan net.Conn), hands: make(chan struct{}, maxHandshakes), refusals: make(chan struct{}, maxRefusals),
+		closed: make(chan struct{}), conns: make(map[net.Conn]bool), from: make(map[string]int), open: make(map[string]int),
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if p.trusted == nil {
+		p.trusted = Loopback
 	}
 	p.wg.Go(p.accept)
 	return p
@@ -91,10 +107,11 @@ func (p *Port) stop() error {
 func (p *Port) Close() error {
 	err := p.stop()
 	p.mu.Lock()
-	for c := range p.conns {
+	open := slices.Collect(maps.Keys(p.conns))
+	p.mu.Unlock()
+	for _, c := range open { // closing one takes the lock
 		c.Close()
 	}
-	p.mu.Unlock()
 	p.wg.Wait()
 	return err
 }
@@ -117,14 +134,92 @@ func (p *Port) accept() {
 			continue
 		}
 		wait = 5 * time.Millisecond
-		select {
-		case p.silent <- struct{}{}:
-			p.wg.Go(func() { p.handle(conn) })
-		default:
-			p.node.count("connection_flood")
-			conn.Close()
-		}
+		p.admit(conn)
 	}
+}
+
+// admit lets a connection in if there is room for it and its address.
+func (p *Port) admit(conn net.Conn) {
+	c := &webConn{Conn: conn, port: p, host: addressOf(conn.RemoteAddr())}
+	full, many := p.enter(c.host)
+	switch {
+	case full:
+		p.node.count("connection_flood")
+		p.refuse(conn, "503 Service Unavailable", "this node has too many connections")
+	case many:
+		p.node.count("connection_share")
+		p.refuse(conn, "429 Too Many Requests", "your address has too many connections open here")
+	default:
+		p.wg.Go(func() { p.handle(c) })
+	}
+}
+
+// addressOf is what an address is counted as.
+func addressOf(a net.Addr) string {
+	host, _, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return a.String()
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil || ip.Is4() || ip.Is4In6() || ip.IsLoopback() {
+		return host
+	}
+	network, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return host
+	}
+	return network.String()
+}
+
+func (p *Port) enter(host string) (full, many bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.all >= maxConnections {
+		return true, false
+	}
+	if p.most > 0 && p.open[host] >= p.most && !p.trusted(host) {
+		return false, true
+	}
+	p.all++
+	p.open[host]++
+	return false, false
+}
+
+func (p *Port) leave(host string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all--
+	if p.open[host]--; p.open[host] == 0 {
+		delete(p.open, host)
+	}
+}
+
+// Open returns how many connections there are that are not the mesh's.
+func (p *Port) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.all
+}
+
+// refuse tells a connection why it is closed, if that takes nobody's time.
+func (p *Port) refuse(conn net.Conn, status, why string) {
+	select {
+	case p.refusals <- struct{}{}:
+	default:
+		conn.Close()
+		return
+	}
+	p.wg.Go(func() {
+		defer func() { <-p.refusals }()
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(refusalTime))
+		var request [4096]byte // what it asks is read first, else closing would destroy the answer
+		if n, err := conn.Read(request[:]); err != nil || request[0] == recordHandshake && n > 0 {
+			return
+		}
+		fmt.Fprintf(conn, "HTTP/1.1 %s\r\nRetry-After: %d\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s\n",
+			status, 1+rand.IntN(4), len(why)+1, why)
+	})
 }
 
 // track makes Close drop conn; false: the port is closed already.
@@ -146,31 +241,54 @@ func (p *Port) untrack(conn net.Conn) {
 	delete(p.conns, conn)
 }
 
+// listen makes room for a connection that is waited for.
+func (p *Port) listen(conn net.Conn) *list.Element {
+	p.mu.Lock()
+	var oldest net.Conn
+	if p.silent.Len() >= maxSilent {
+		oldest = p.silent.Remove(p.silent.Front()).(net.Conn)
+	}
+	e := p.silent.PushBack(conn)
+	p.mu.Unlock()
+	if oldest != nil {
+		oldest.Close() // its goroutine sees that and ends
+		p.node.count("connection_silent")
+	}
+	return e
+}
+
+func (p *Port) heard(e *list.Element) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.silent.Remove(e) // nothing happens if it was removed
+}
+
 // handle looks at the first byte.
-func (p *Port) handle(conn net.Conn) {
+func (p *Port) handle(conn *webConn) {
 	if !p.track(conn) {
 		conn.Close()
-		<-p.silent
 		return
 	}
 	first := &peekedConn{Conn: conn}
+	waits := p.listen(conn)
 	conn.SetReadDeadline(time.Now().Add(firstByteTime))
 	_, err := conn.Read(first.byte[:])
-	conn.SetReadDeadline(time.Time{})
-	<-p.silent
+	p.heard(waits)
 	if err != nil {
 		p.untrack(conn)
 		conn.Close()
 		return
 	}
+	conn.SetReadDeadline(time.Time{})
 	first.held = true
 	if first.byte[0] != recordHandshake {
 		p.untrack(conn)
+		conn.paced()
 		p.give(first)
 		return
 	}
 	defer p.untrack(conn)
-	if err := p.secure(first); err != nil {
+	if err := p.secure(first, conn); err != nil {
 		p.log.Debug("connection", "from", conn.RemoteAddr().String(), "err", err)
 	}
 }
@@ -185,7 +303,7 @@ func (p *Port) give(conn net.Conn) {
 }
 
 // secure does the TLS handshake and serves what was agreed on.
-func (p *Port) secure(conn net.Conn) error {
+func (p *Port) secure(conn net.Conn, web *webConn) error {
 	done, admitted := p.beginHandshake(conn.RemoteAddr())
 	if !admitted {
 		p.node.count("handshake_flood")
@@ -193,7 +311,8 @@ func (p *Port) secure(conn net.Conn) error {
 	}
 	defer done()
 	conn.SetDeadline(time.Now().Add(handshakeTime))
-	secure := tls.Server(conn, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: p.choose})
+	counted := &countedConn{Conn: conn}
+	secure := tls.Server(counted, &tls.Config{MinVersion: tls.VersionTLS12, GetConfigForClient: p.choose})
 	if err := secure.HandshakeContext(p.node.ctx); err != nil {
 		p.node.count("handshake")
 		conn.Close()
@@ -202,8 +321,13 @@ func (p *Port) secure(conn net.Conn) error {
 	conn.SetDeadline(time.Time{})
 	done()
 	if proto := secure.ConnectionState().NegotiatedProtocol; isMesh(proto) {
+		if peer, err := peerKey(secure.ConnectionState()); err == nil && p.node.cfg.Store.Admitted(peer) {
+			counted.belongs(p.node.health.peer(peer)) // strangers get no notes
+			web.forget()
+		}
 		return p.node.serve(secure, proto)
 	}
+	web.paced()
 	p.give(secure)
 	return nil
 }
@@ -211,10 +335,13 @@ func (p *Port) secure(conn net.Conn) error {
 // beginHandshake takes a place for a handshake; done, which may be called again,
 // gives it back.
 func (p *Port) beginHandshake(from net.Addr) (done func(), admitted bool) {
-	host, _, _ := net.SplitHostPort(from.String())
+	host, most := addressOf(from), maxHandshakesFrom
+	if p.trusted(host) {
+		most = maxHandshakesTrusted
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.from[host] >= maxHandshakesFrom {
+	if p.from[host] >= most {
 		return nil, false
 	}
 	select {

@@ -117,11 +117,13 @@ var landlords = map[string][]string{
 	"github.com/aymanbagabas/go-udiff":   {"wiki"},
 	"golang.org/x/text":                  {"wiki"},
 	"golang.org/x/net":                   {"wiki"},
+	"github.com/prometheus":              {"wiki", "integration"}, // integration: the parser of what a node gives
 	"github.com/spf13":                   {"cmd"},
 	"github.com/schollz/progressbar":     {"cmd"},
 	"github.com/BurntSushi/toml":         {"cmd"},
 	"golang.org/x/term":                  {"cmd"},
-	"github.com/vishvananda/netlink":     {"cmd"}, // erwik-shape; a node never touches an interface
+	"github.com/vishvananda/netlink":     {"cmd"},         // erwik-shape; a node never touches an interface
+	"go.yaml.in/yaml":                    {"integration"}, // alert rules
 	"golang.org/x/sys":                   {"integration"},
 	"pgregory.net/rapid":                 {"storage", "events", "cluster", "wiki"}, // property tests
 	"github.com/rogpeppe/go-internal":    {"cmd"},                                  // scripts of the command line

@@ -75,3 +75,25 @@ func (d *diskGuard) take(now time.Time, n int) error {
 
 // DiskFull reports whether saves are refused for want of room.
 func (s *Store) DiskFull() bool { return s.disk.take(s.cfg.Clock(), 0) != nil }
+
+// Disk is the room of the file system that holds the store, in bytes.
+type Disk struct {
+	Free, Size uint64
+	Reserve    uint64 // below this, saves are refused
+}
+
+// Disk looks at the file system; zeros where it does not say.
+func (s *Store) Disk() Disk {
+	u, err := s.disk.fs.GetDiskUsage(s.disk.dir)
+	if err != nil {
+		return Disk{}
+	}
+	return Disk{Free: u.AvailBytes, Size: u.TotalBytes, Reserve: s.disk.reserve()}
+}
+
+// Failed is what ended all writing, nil while the store takes saves.
+func (s *Store) Failed() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.failed
+}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -60,7 +61,9 @@ func (h *Handler) apiImport(w http.ResponseWriter, r *http.Request) error {
 	_ = control.EnableFullDuplex()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.Header().Set("Cache-Control", "no-store")
+	freeBody(r) // the operator's own; the source may be slow to read
 	im := h.pages.NewImporter()
+	defer func() { h.metrics.Commits(metrics.OriginImport, im.Tally.Done) }()
 	encoder := json.NewEncoder(w)
 	told := 0
 	tell := func(p importProgress) error {

@@ -239,8 +239,7 @@ func (h *Handler) saveJSON(w http.ResponseWriter, r *http.Request, e page.Edit) 
 
 // save saves an edit and counts what became of it.
 func (h *Handler) save(r *http.Request, e page.Edit) (page.Saved, error) {
-	saved, err := h.pages.Save(r.Context(), e)
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.Save(r.Context(), e) })
 	return saved, err
 }
 
@@ -290,8 +289,9 @@ func (h *Handler) apiMove(w http.ResponseWriter, r *http.Request) error {
 	if err := setBase(&e, body.Base); err != nil {
 		return err
 	}
-	saved, err := h.pages.Move(r.Context(), page.Move{From: from, To: to, Author: body.Author, Summary: body.Summary, Base: e.Base})
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) {
+		return h.pages.Move(r.Context(), page.Move{From: from, To: to, Author: body.Author, Summary: body.Summary, Base: e.Base})
+	})
 	if err != nil {
 		return err
 	}
@@ -329,8 +329,7 @@ func (h *Handler) apiRevert(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	e.OnTop = e.OnTop || len(e.Base) == 0
-	saved, err := h.pages.Revert(r.Context(), e, rev)
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.Revert(r.Context(), e, rev) })
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -23,14 +24,10 @@ const (
 	maxFormBody = 8 << 20
 )
 
-// largeBodyTime is how long a large body may take to arrive, so that a client
-// that sends nothing does not keep its place for ever.
-const largeBodyTime = 5 * time.Minute
-
 // readBody reads a body of at most limit bytes; one that says that it is
 // longer is not read at all. Of one that turns out to be longer, it returns
 // the beginning and errBodyTooLarge.
-func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+func (h *Handler) readBody(_ http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errBodyTooLarge
 	}
@@ -38,19 +35,21 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 		select {
 		case h.bodies <- struct{}{}:
 			defer func() { <-h.bodies }()
-			// Not every connection has deadlines; the ones of a server do.
-			control := http.NewResponseController(w)
-			_ = control.SetReadDeadline(time.Now().Add(largeBodyTime))
-			defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+			limitBody(r, time.Now().Add(largeBodyTime))
 		case <-r.Context().Done():
 			return nil, errBusyBodies
 		}
 	}
 	var buffer bytes.Buffer
 	if r.ContentLength > 0 {
-		buffer.Grow(int(r.ContentLength) + bytes.MinRead)
+		buffer.Grow(int(min(r.ContentLength, smallBody)) + bytes.MinRead)
 	}
-	if _, err := buffer.ReadFrom(io.LimitReader(r.Body, limit+1)); err != nil {
+	in := &boundedBody{in: io.LimitReader(r.Body, limit+1), inUse: &h.bodyBytes}
+	defer in.release()
+	if _, err := buffer.ReadFrom(in); err != nil {
+		if errors.Is(err, errBusyBodies) {
+			return nil, err
+		}
 		return nil, badRequest("body", "it ended early: %v", err)
 	}
 	if int64(buffer.Len()) > limit {
@@ -58,6 +57,30 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 	}
 	return buffer.Bytes(), nil
 }
+
+// boundedBody counts the bytes of a body that are kept in memory.
+type boundedBody struct {
+	in    io.Reader
+	inUse *atomic.Int64
+	read  int64
+	taken int64
+}
+
+// Read implements io.Reader.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	n, err := b.in.Read(p)
+	b.read += int64(n)
+	// A buffer that grows has up to three times what is in it.
+	if want := 3*b.read - b.taken; b.read > smallBody && want > 0 {
+		b.taken += want
+		if b.inUse.Add(want) > maxBodyMemory {
+			return n, errBusyBodies
+		}
+	}
+	return n, err
+}
+
+func (b *boundedBody) release() { b.inUse.Add(-b.taken) }
 
 // readJSONBody reads a body that is declared as JSON.
 func (h *Handler) readJSONBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

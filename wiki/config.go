@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -71,8 +72,10 @@ type Config struct {
 	Site string
 	// NodeName is what people call this node. Empty: four characters of its id.
 	NodeName string
-	// Version is the program's.
-	Version string
+	// Version is the program's, Commit that of its source.
+	Version, Commit string
+	// Sources have samples for /-/metrics beside the wiki's own.
+	Sources []metrics.Source
 	// EditToken is what whoever edits must know. Empty: everybody may edit.
 	EditToken string
 	// OperatorKey is what the operator must know. Empty: nobody does.
@@ -80,6 +83,12 @@ type Config struct {
 	// OperatorCalls are further actions below /-/api/v1/, by path, such as
 	// "network/forget".
 	OperatorCalls map[string]OperatorCall
+	// Doctor looks for what is wrong with the node; GET doctor returns it. Nil:
+	// there is nobody to ask.
+	Doctor func(context.Context) (any, error)
+	// Trusted tells addresses that have no share of the places: a proxy in front,
+	// behind which everybody stands. Nil: none.
+	Trusted func(host string) bool
 	// CacheBytes bounds the cache of rendered pages. Zero: 32 MiB.
 	CacheBytes int
 	// Logger gets what a person should know. Nil: nothing is logged.

@@ -13,13 +13,6 @@ type Event interface {
 	Erlang() []byte // the same as an Erlang term
 }
 
-// feedBuffer is how many events wait for one reader. A reader that is slower
-// loses events, and is told how many.
-const feedBuffer = 1024
-
-// maxReaders is how many live readers a node serves.
-const maxReaders = 1000
-
 // Feed hands each event to all live readers. Its zero value is not ready; make
 // one with [NewFeed]. Its methods may be called concurrently.
 type Feed struct {

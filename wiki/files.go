@@ -23,13 +23,6 @@ import (
 // filesPath is below which address files are.
 const filesPath = "/" + page.FilesFolder
 
-// maxUploads is how many files are taken in at once; more wait, and give up with
-// the client. uploadTime is how long one MiB may take to arrive.
-const (
-	maxUploads = 8
-	uploadTime = 5 * time.Minute
-)
-
 // Errors about files.
 var (
 	errFileTooLarge = errors.New("wiki: the file is too large")
@@ -194,7 +187,7 @@ func (h *Handler) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	saved, m, err := h.saveFile(w, r, e, r.Body)
+	saved, m, err := h.saveFile(r, e, r.Body)
 	if err != nil {
 		return err
 	}
@@ -207,21 +200,17 @@ func (h *Handler) putFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 // saveFile takes the bytes of a file in and saves it.
-func (h *Handler) saveFile(w http.ResponseWriter, r *http.Request, e page.FileEdit, body io.Reader) (page.Saved, *storage.Manifest, error) {
+func (h *Handler) saveFile(r *http.Request, e page.FileEdit, body io.Reader) (page.Saved, *storage.Manifest, error) {
 	ctx := r.Context()
 	if err := h.pages.CheckFile(ctx, e); err != nil {
 		return page.Saved{}, nil, err
 	}
-	select {
-	case h.uploads <- struct{}{}:
-		defer func() { <-h.uploads }()
-	case <-ctx.Done():
-		return page.Saved{}, nil, errBusyBodies
+	host := h.door.hostOf(r)
+	if err := h.door.uploads.enter(ctx, host); err != nil {
+		return page.Saved{}, nil, err
 	}
-	control := http.NewResponseController(w)
-	// Not every connection has deadlines; the ones of a server do.
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	upload, err := h.store.ReadFile(ctx, &patientBody{in: body, control: control}, storage.MaxFile)
+	defer h.door.uploads.leave(host)
+	upload, err := h.store.ReadFile(ctx, &patientBody{in: body, request: r}, storage.MaxFile)
 	if err != nil {
 		if errors.Is(err, storage.ErrTooLarge) {
 			err = errFileTooLarge
@@ -229,8 +218,7 @@ func (h *Handler) saveFile(w http.ResponseWriter, r *http.Request, e page.FileEd
 		return page.Saved{}, nil, err
 	}
 	e.Manifest = upload.Manifest()
-	saved, err := h.pages.SaveFile(ctx, e)
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.SaveFile(ctx, e) })
 	if releaseErr := upload.Release(); releaseErr != nil {
 		h.log.Error("throw away what an upload left", "err", releaseErr)
 	}
@@ -240,15 +228,14 @@ func (h *Handler) saveFile(w http.ResponseWriter, r *http.Request, e page.FileEd
 // patientBody gives the client time for each MiB, and marks its own errors.
 type patientBody struct {
 	in      io.Reader
-	control *http.ResponseController
+	request *http.Request
 	left    int
 }
 
 // Read implements io.Reader.
 func (b *patientBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		// Not every connection has deadlines; the ones of a server do.
-		_ = b.control.SetReadDeadline(time.Now().Add(uploadTime))
+		limitBody(b.request, time.Now().Add(uploadTime))
 		b.left = storage.FileChunk
 	}
 	n, err := b.in.Read(p)
@@ -260,14 +247,13 @@ func (b *patientBody) Read(p []byte) (int, error) {
 }
 
 // removeFile saves that a file is deleted; fields are those of a query or a form.
-func (h *Handler) removeFile(ctx context.Context, name page.FileName, fields url.Values) (page.Saved, error) {
+func (h *Handler) removeFile(r *http.Request, name page.FileName, fields url.Values) (page.Saved, error) {
 	e, err := fileEdit(name, fields.Get, fields["base"])
 	if err != nil {
 		return page.Saved{}, err
 	}
 	e.Delete = true
-	saved, err := h.pages.SaveFile(ctx, e)
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.SaveFile(r.Context(), e) })
 	return saved, err
 }
 
@@ -279,7 +265,7 @@ func (h *Handler) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	saved, err := h.removeFile(r.Context(), name, r.URL.Query())
+	saved, err := h.removeFile(r, name, r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -2,14 +2,17 @@ package wiki
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/markdown"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 	"github.com/erwik/erwik/wiki/web"
 )
@@ -25,9 +28,12 @@ type Handler struct {
 	markdown    *markdown.Renderer
 	rendered    *renderCache
 	conflicts   *conflictCount
-	counters    counters
+	metrics     *metrics.Set
+	hot         *metrics.Route // pages answered from the cache, before any route
 	guard       guard
-	uploads     chan struct{} // a place for each file that is taken in
+	door        *door
+	bodyBytes   atomic.Int64  // of bodies that are being read
+	answerBytes atomic.Int64  // of large answers that are being sent
 	bodies      chan struct{} // a place for each large body that is read
 	renders     chan struct{} // a place for each page that is rendered
 	router      http.Handler
@@ -38,18 +44,8 @@ type Handler struct {
 	version     string
 	alone       bool
 	stopWatch   func()
-	startedUnix int64
+	doctor      func(context.Context) (any, error)
 }
-
-// defaultCacheBytes bounds the cache of rendered pages.
-const defaultCacheBytes = 32 << 20
-
-// maxLargeBodies is how many bodies above largeBody are read at once; more
-// wait, and give up with the client.
-const (
-	maxLargeBodies = 8
-	largeBody      = 256 << 10
-)
 
 // NewHandler returns the handler of a whole wiki: every path of the port but
 // those that cmd takes for itself. The only error is one of building the
@@ -61,16 +57,14 @@ func NewHandler(cfg Config) (*Handler, error) {
 		markdown: markdown.New(),
 		guard:    newGuard(cfg.EditToken, cfg.OperatorKey),
 		bodies:   make(chan struct{}, maxLargeBodies),
-		uploads:  make(chan struct{}, maxUploads),
 		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
-		mesh: cfg.Mesh,
+		mesh: cfg.Mesh, doctor: cfg.Doctor,
 	}
 	if h.clock == nil {
 		h.clock = time.Now
 	}
-	h.startedUnix = h.clock().Unix()
 	if h.ready == nil {
 		h.ready = func() (bool, string) { return true, "" }
 	}
@@ -87,6 +81,13 @@ func NewHandler(cfg Config) (*Handler, error) {
 	})
 	h.rendered = newRenderCache(cmp.Or(cfg.CacheBytes, defaultCacheBytes))
 	h.conflicts = newConflictCount(h.pages)
+	h.metrics = metrics.New(cmp.Or(cfg.Version, "unknown"), cmp.Or(cfg.Commit, "unknown"))
+	h.door = newDoor(h.metrics, cfg.Trusted)
+	h.hot = h.metrics.Route("/{page}")
+	h.metrics.Add(h.ownSamples)
+	for _, source := range cfg.Sources {
+		h.metrics.Add(source)
+	}
 	h.router = h.routes(cfg.OperatorCalls)
 	h.stopWatch = cfg.Store.Watch(h.committed)
 	return h, nil
@@ -108,8 +109,12 @@ func (h *Handler) Close() {
 // committed is called by the store for commits that became visible; it runs
 // inside a save.
 func (h *Handler) committed(commits []storage.Committed) {
+	synced := 0
 	for i := range commits {
 		c := &commits[i]
+		if !c.Own && !c.Inert && c.Kind != storage.KindAdmit {
+			synced++
+		}
 		h.rendered.changed(c.Path, c.Heads)
 		h.conflicts.changed(c.Path, len(c.Heads))
 		if h.alone && !c.Inert && h.feed.Readers() > 0 {
@@ -118,10 +123,14 @@ func (h *Handler) committed(commits []storage.Committed) {
 			}
 		}
 	}
+	if synced > 0 {
+		h.metrics.Commits(metrics.OriginSync, synced)
+	}
 }
 
 // ServeHTTP implements http.Handler. A page that was rendered before and has
-// not changed is answered before any route is looked for.
+// not changed is answered before any route is looked for, and needs no place: to
+// refuse it would cost as much.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery == "" && (r.Method == http.MethodGet || r.Method == http.MethodHead) &&
 		!strings.HasPrefix(r.URL.Path, "/-/") && h.serveHot(w, r) {

@@ -126,7 +126,6 @@ func (h *Handler) pagePost(w http.ResponseWriter, r *http.Request) error {
 	if !values.Has("text") {
 		return err
 	}
-	h.counters.errors.Add(1)
 	return h.failEdit(w, r, f, err)
 }
 
@@ -167,8 +166,9 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, f *pageForm) error
 		if err != nil {
 			return err
 		}
-		saved, err := h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
-		h.counters.saved(saved, err)
+		saved, err := h.runSave(r, func() (page.Saved, error) {
+			return h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
+		})
 		if err != nil {
 			return err
 		}
@@ -219,8 +219,7 @@ func (h *Handler) failEdit(w http.ResponseWriter, r *http.Request, f *pageForm, 
 
 // afterSave saves and sends the reader to the page.
 func (h *Handler) afterSave(w http.ResponseWriter, r *http.Request, e page.Edit, save saveFunc) error {
-	saved, err := save(r.Context(), e)
-	h.counters.saved(saved, err)
+	saved, err := h.runSave(r, func() (page.Saved, error) { return save(r.Context(), e) })
 	if err != nil {
 		return err
 	}

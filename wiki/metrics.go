@@ -1,93 +1,143 @@
 package wiki
 
 import (
+	"bytes"
 	"errors"
-	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
-// counters are what /-/metrics tells beside the store's totals.
-type counters struct {
-	routes    []*routeCounter // written while the router is built, then only read
-	hot       atomic.Uint64   // pages answered from the cache, before any route
-	errors    atomic.Uint64
-	saves     atomic.Uint64
-	merged    atomic.Uint64
-	unchanged atomic.Uint64
-	clashed   atomic.Uint64
-	failed    atomic.Uint64
+// runSave saves when there is a place for it, and counts what became of it.
+func (h *Handler) runSave(r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
+	host := h.door.hostOf(r)
+	if err := h.door.saves.enter(r.Context(), host); err != nil {
+		return page.Saved{}, err
+	}
+	defer h.door.saves.leave(host)
+	begin := time.Now()
+	saved, err := save()
+	h.saved(r, begin, saved, err)
+	return saved, err
 }
 
-type routeCounter struct {
-	route string
-	atomic.Uint64
-}
-
-func (c *counters) route(route string) *routeCounter {
-	r := &routeCounter{route: route}
-	c.routes = append(c.routes, r)
-	return r
-}
-
-// saved counts what became of an edit.
-func (c *counters) saved(s page.Saved, err error) {
+// saved counts what became of an edit that r asked for at the time begin.
+func (h *Handler) saved(r *http.Request, begin time.Time, s page.Saved, err error) {
 	_, conflict := errors.AsType[*page.ConflictError](err)
 	if _, file := errors.AsType[*page.FileConflictError](err); file {
 		conflict = true
 	}
 	switch {
 	case conflict:
-		c.clashed.Add(1)
-	case err != nil:
-		c.failed.Add(1)
-	case s.Unchanged:
-		c.unchanged.Add(1)
-	case s.Merged:
-		c.merged.Add(1)
-		fallthrough
-	default:
-		c.saves.Add(1)
+		h.metrics.Clashed()
+	case err == nil:
+		h.metrics.Saved(originOf(r), time.Since(begin), s.Merged, s.Unchanged)
 	}
 }
 
-// metrics serves the counters in Prometheus' text format.
-func (h *Handler) metrics(w http.ResponseWriter, r *http.Request) error {
+// originOf tells forms from programs.
+func originOf(r *http.Request) string {
+	if strings.HasPrefix(r.URL.Path, apiPrefix) || r.Method == http.MethodPut || r.Method == http.MethodDelete {
+		return metrics.OriginAPI
+	}
+	return metrics.OriginWeb
+}
+
+// ownSamples are the wiki's totals.
+func (h *Handler) ownSamples(yield func(metrics.Sample)) {
+	stats := h.store.Stats()
+	entries, size := h.rendered.entries.Cost()
+	gauge := func(name, help string, value float64) {
+		yield(metrics.Sample{Name: name, Help: help, Value: value})
+	}
+	gauge("erwik_pages", "Live pages.", float64(stats.Pages))
+	gauge("erwik_files", "Live files.", float64(stats.Files))
+	gauge("erwik_files_missing", "Revisions of files of which parts are not here.", float64(stats.Lacking))
+	gauge("erwik_commits", "Commits of pages and files that are visible here.", float64(stats.Commits))
+	gauge("erwik_staged_commits", "Commits that wait for a parent.", float64(stats.Staged))
+	gauge("erwik_regressed", "1 while acknowledged saves are missing from the database.", boolValue(stats.Regressed))
+	gauge("erwik_conflicts_open", "Pages in conflict that were found so far.", float64(h.conflicts.Count()))
+	gauge("erwik_sse_clients", "Open streams of live events.", float64(h.feed.Readers()))
+	gauge("erwik_rendered_pages", "Pages in the cache of rendered pages.", float64(entries))
+	gauge("erwik_rendered_bytes", "Their size.", float64(size))
+	ready, _ := h.ready()
+	gauge("erwik_ready", "1 while the node may be used.", boolValue(ready))
+}
+
+func boolValue(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// serveMetrics serves all metrics in Prometheus' text format.
+func (h *Handler) serveMetrics(w http.ResponseWriter, r *http.Request) error {
 	if !h.guard.maySeeMetrics(r) {
 		return errNoToken
 	}
-	var b strings.Builder
-	line := func(kind, name, help string, value any) {
-		fmt.Fprintf(&b, "# HELP %s %s\n# TYPE %s %s\n%s %v\n", name, help, name, kind, name, value)
-	}
-	stats := h.store.Stats()
-	entries, bytes := h.rendered.entries.Cost()
-	line("gauge", "erwik_pages", "Live pages.", stats.Pages)
-	line("gauge", "erwik_files", "Live files.", stats.Files)
-	line("gauge", "erwik_files_missing", "Revisions of files of which parts are not here.", stats.Lacking)
-	line("counter", "erwik_commits_total", "Commits of pages and files that are visible here.", stats.Commits)
-	line("gauge", "erwik_staged", "Commits that wait for a parent.", stats.Staged)
-	line("gauge", "erwik_conflicts_open", "Pages in conflict that were found so far.", h.conflicts.Count())
-	line("counter", "erwik_saves_total", "Edits saved here.", h.counters.saves.Load())
-	line("counter", "erwik_saves_merged_total", "Edits that were merged with newer ones.", h.counters.merged.Load())
-	line("counter", "erwik_saves_unchanged_total", "Edits that changed nothing.", h.counters.unchanged.Load())
-	line("counter", "erwik_saves_conflict_total", "Edits that clashed.", h.counters.clashed.Load())
-	line("counter", "erwik_saves_failed_total", "Edits refused for another reason.", h.counters.failed.Load())
-	line("gauge", "erwik_event_readers", "Open streams of live events.", h.feed.Readers())
-	line("gauge", "erwik_rendered_pages", "Pages in the cache of rendered pages.", entries)
-	line("gauge", "erwik_rendered_bytes", "Their size.", bytes)
-	line("counter", "erwik_http_errors_total", "Requests answered with a problem.", h.counters.errors.Load())
-	line("gauge", "erwik_start_time_seconds", "When the handler was made.", h.startedUnix)
-	line("counter", "erwik_http_hot_pages_total", "Pages answered from the cache.", h.counters.hot.Load())
-	b.WriteString("# HELP erwik_http_requests_total Requests by route.\n# TYPE erwik_http_requests_total counter\n")
-	for _, route := range h.counters.routes {
-		fmt.Fprintf(&b, "erwik_http_requests_total{route=%q} %d\n", route.route, route.Load())
+	var b bytes.Buffer
+	if err := h.metrics.Write(&b); err != nil {
+		h.log.Error("metrics", "err", err)
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	answer(w, r, http.StatusOK, []byte(b.String()))
+	w.Header().Set("Content-Type", metrics.ContentType)
+	answer(w, r, http.StatusOK, b.Bytes())
 	return nil
 }
+
+// recorder notes the status of an answer, and gives back the request's place
+// when it begins.
+type recorder struct {
+	http.ResponseWriter
+	code  int
+	leave func() // gives the place back; nil: there is none
+	large *atomic.Int64
+}
+
+// release gives the place back, once.
+func (w *recorder) release() {
+	if w.leave != nil {
+		w.leave()
+		w.leave = nil
+	}
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *recorder) WriteHeader(code int) {
+	if w.code == 0 && code >= 200 {
+		w.code = code
+	}
+	w.release()
+	w.ResponseWriter.WriteHeader(code)
+}
+
+// Write implements http.ResponseWriter.
+func (w *recorder) Write(b []byte) (int, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	w.release()
+	if len(b) > largeAnswer {
+		w.large.Add(int64(len(b)))
+		defer w.large.Add(-int64(len(b)))
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// ReadFrom lets files go the short way to the connection.
+func (w *recorder) ReadFrom(from io.Reader) (int64, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	w.release()
+	return io.Copy(w.ResponseWriter, from)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

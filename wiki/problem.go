@@ -141,6 +141,8 @@ var problemTable = []struct {
 	{errBodyTooLarge, 413, "too_large", "a page may have 1 MiB"},
 	{errNotJSON, 415, "not_json", "send Content-Type: application/json"},
 	{errBusyBodies, 503, "busy", "try again in a moment"},
+	{errBusy, 503, "busy", "try again in a few seconds, or use another node"},
+	{errBusyShare, 429, "busy", "try again in a few seconds"},
 	{errTooManyReaders, 503, "too_many_readers", "try again later, or read from another node"},
 	{storage.ErrDiskFull, 507, "disk_full", "free space on the node's disk, or save on another node"},
 	{storage.ErrTooLarge, 413, "too_large", ""},
@@ -165,8 +167,9 @@ func textsOf(e *page.ConflictError) *conflictTexts {
 	return texts
 }
 
-// logProblem notes a failure that is this node's own.
+// logProblem counts a problem, and notes a failure that is this node's own.
 func (h *Handler) logProblem(r *http.Request, p *problem, err error) {
+	h.metrics.Problem(p.Code)
 	if p.Status >= 500 && p.Status != http.StatusServiceUnavailable {
 		h.log.Error("request failed", "request_id", p.RequestID, "method", r.Method, "path", r.URL.Path, "status", p.Status, "err", err)
 		return
@@ -203,8 +206,8 @@ func setProblemHeaders(header http.Header, p *problem, err error) {
 	switch p.Status {
 	case http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `Bearer realm="erwik"`)
-	case http.StatusServiceUnavailable:
-		header.Set("Retry-After", "1")
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+		header.Set("Retry-After", retryAfter())
 		if p.Code == "file_missing" {
 			header.Set("Retry-After", "10")
 		}

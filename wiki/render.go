@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/cache"
@@ -168,8 +169,9 @@ func (h *Handler) serveHot(w http.ResponseWriter, r *http.Request) bool {
 		h.rendered.entries.Delete(r.URL.Path)
 		return false
 	}
-	h.counters.hot.Add(1)
-	h.answerRendered(w, r, e)
+	begin := time.Now()
+	status := h.answerRendered(w, r, e)
+	h.hot.Done(r.Method, status, time.Since(begin))
 	return true
 }
 
@@ -185,8 +187,9 @@ func sameHeads(heads []storage.Head, hashes []storage.Hash) bool {
 	return true
 }
 
-// answerRendered sends a rendered page, or says that the reader has it.
-func (h *Handler) answerRendered(w http.ResponseWriter, r *http.Request, e *rendered) {
+// answerRendered sends a rendered page, or says that the reader has it; it
+// returns the status.
+func (h *Handler) answerRendered(w http.ResponseWriter, r *http.Request, e *rendered) (status int) {
 	spread := nodesEntry{Have: 1, Of: 1}
 	if !e.latest.IsZero() {
 		spread = h.spread(e.latest)
@@ -199,13 +202,14 @@ func (h *Handler) answerRendered(w http.ResponseWriter, r *http.Request, e *rend
 	header["Etag"] = a.etag
 	if match := r.Header["If-None-Match"]; len(match) > 0 && etagMatches(match[0], a.etag[0]) {
 		w.WriteHeader(http.StatusNotModified)
-		return
+		return http.StatusNotModified
 	}
 	header["Content-Length"] = a.length
 	if r.Method != http.MethodHead {
 		// The client may be gone; nobody is left to tell.
 		_, _ = w.Write(a.body)
 	}
+	return http.StatusOK
 }
 
 // etagMatches reads If-None-Match.
@@ -235,10 +239,6 @@ func (h *Handler) keep(address string, e *rendered) {
 		}
 	}
 }
-
-// maxRenders is how many pages are rendered at once; more wait. A page that is
-// dear to render so leaves the processor to those that are not.
-const maxRenders = 4
 
 // renderText renders Markdown with one of the renderer's methods.
 func (h *Handler) renderText(ctx context.Context, name page.Name, text []byte, render func([]byte, markdown.Links) (*markdown.Document, error)) (*markdown.Document, error) {

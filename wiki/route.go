@@ -1,10 +1,12 @@
 package wiki
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 )
@@ -21,6 +23,9 @@ type Route struct {
 	Path    string // in gorilla/mux's language
 	Methods []string
 }
+
+// eventsPath is the stream of live events.
+const eventsPath = apiPrefix + "v1/events"
 
 // apiPrefix begins the addresses whose errors are problem+json.
 const apiPrefix = "/-/api/"
@@ -46,9 +51,10 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		{v1 + "conflicts", methods{"GET": h.apiConflicts}},
 		{v1 + "recent", methods{"GET": h.apiRecent}},
 		{v1 + "status", methods{"GET": h.apiStatus}},
+		{v1 + "doctor", methods{"GET": h.apiDoctor}},
 		{v1 + "network/{what:nodes|links|routes|graph}", methods{"GET": h.apiNetwork}},
 		{v1 + "commits/{hash}", methods{"GET": h.apiCommit}},
-		{v1 + "events", methods{"GET": h.streamEvents}},
+		{eventsPath, methods{"GET": h.streamEvents}},
 		{v1 + "files", methods{"GET": h.apiFiles}},
 		{v1 + "import", methods{"POST": h.apiImport}},
 	}
@@ -66,7 +72,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		row{"/-/login", methods{"GET": h.loginForm, "POST": h.login}},
 		row{"/-/healthz", methods{"GET": h.healthz}},
 		row{"/-/readyz", methods{"GET": h.readyz}},
-		row{"/-/metrics", methods{"GET": h.metrics}},
+		row{"/-/metrics", methods{"GET": h.serveMetrics}},
 		row{"/-/{rest:(?s:.*)}", methods{"GET": h.nothing, "POST": h.nothing, "PUT": h.nothing, "DELETE": h.nothing}},
 		row{"/-", methods{"GET": h.nothing}},
 		row{"/robots.txt", methods{"GET": h.robots}},
@@ -103,8 +109,13 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 	}
 	allow := strings.Join(append(slices.Sorted(maps.Keys(actions)), http.MethodOptions), ", ")
 	protection := http.NewCrossOriginProtection()
-	count := h.counters.route(route)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	count := h.metrics.Route(routeLabel(route))
+	stream := route == eventsPath
+	return http.HandlerFunc(func(plain http.ResponseWriter, r *http.Request) {
+		begin := time.Now()
+		w := &recorder{ResponseWriter: plain, large: &h.answerBytes}
+		r = watchBody(w, r)
+		defer leaveBody(r)
 		run := actions[r.Method]
 		var err error
 		switch {
@@ -116,14 +127,56 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		case protection.Check(r) != nil:
 			err = errCrossOrigin
 		default:
-			err = run(w, r)
+			err = h.letIn(w, r, route, run)
 		}
-		count.Add(1)
 		if err != nil {
-			h.counters.errors.Add(1)
 			h.fail(w, r, err)
 		}
+		took := time.Since(begin)
+		if stream {
+			took = 0
+		}
+		count.Done(r.Method, cmp.Or(w.code, http.StatusOK), took)
 	})
+}
+
+// letIn runs an action when there is a place for it. Of what changes pages, only
+// the beginning of a queue that is full is seen here: a body that comes slowly
+// must not hold a place, nor must a reader who takes an answer slowly: the place is
+// free when the answer begins.
+func (h *Handler) letIn(w *recorder, r *http.Request, route string, run action) error {
+	class := h.door.classOf(route, r.Method)
+	if class == nil {
+		writes := r.Method == http.MethodPut || r.Method == http.MethodDelete || r.Method == http.MethodPost && strings.HasPrefix(route, apiPrefix)
+		if writes && h.door.saves.full() {
+			turnAway(w, r, h.door.saves.refuse(errBusy))
+			return nil
+		}
+		return run(w, r)
+	}
+	if dearQuery(r) {
+		class = h.door.dear
+	}
+	if h.answerBytes.Load() > maxAnswerMemory {
+		turnAway(w, r, class.refuse(errBusy))
+		return nil
+	}
+	host := h.door.hostOf(r)
+	if err := class.enter(r.Context(), host); err != nil {
+		turnAway(w, r, err)
+		return nil
+	}
+	w.leave = func() { class.leave(host) }
+	defer w.release()
+	return run(w, r)
+}
+
+// routeLabel is a route's template without its patterns: {path} for {path:.+}.
+func routeLabel(route string) string {
+	for _, pattern := range []string{":(?s:.+)}", ":(?s:.*)}", ":nodes|links|routes|graph}"} {
+		route = strings.ReplaceAll(route, pattern, "}")
+	}
+	return route
 }
 
 // fail answers with err as its address demands.

@@ -278,7 +278,7 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 	wantStatus(t, w.get("/-/metrics"), 401) // httptest's client is 192.0.2.1
 	answer := w.get("/-/metrics", "Authorization", "Bearer secret")
 	wantStatus(t, answer, 200)
-	wantBody(t, answer, "# TYPE erwik_pages gauge", "erwik_saves_total 0", `erwik_http_requests_total{route="/-/metrics"}`)
+	wantBody(t, answer, "# TYPE erwik_pages gauge", `erwik_commits_total{origin="web"} 0`, `erwik_http_requests_total{code="401",method="GET",route="/-/metrics"} 1`)
 	r := httptest.NewRequest("GET", "/-/metrics", nil)
 	r.RemoteAddr = "127.0.0.1:5"
 	local := httptest.NewRecorder()

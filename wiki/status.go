@@ -44,6 +44,22 @@ func (h *Handler) apiStatus(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+// apiDoctor tells what is wrong, to those who may see metrics.
+func (h *Handler) apiDoctor(w http.ResponseWriter, r *http.Request) error {
+	if !h.guard.maySeeMetrics(r) {
+		return errNoToken
+	}
+	if h.doctor == nil {
+		return errNoRoute
+	}
+	found, err := h.doctor(r.Context())
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	return answerJSON(w, r, http.StatusOK, found)
+}
+
 func (h *Handler) healthz(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Cache-Control", "no-store")
 	return answerText(w, r, http.StatusOK, "ok\n")

@@ -27,6 +27,9 @@ type node struct {
 	behind uint64   // commits held here that it is not known to hold
 	lacks  Time     // since when behind is not 0
 
+	leads   Time      // since when it is known to hold more of leadLog
+	leadLog *logState // nil: it never was
+
 	link *link // the last or present link to it, nil if there was none
 
 	reachable   bool

@@ -187,6 +187,7 @@ func (c *Core) setHolding(n *node, l *logState, sequence uint64) {
 	} else if n.lacks == 0 {
 		n.lacks = c.now
 	}
+	c.noteLead(n, l)
 	if sequence >= l.held && l.held > 0 {
 		c.noteWhole(l)
 	}

@@ -138,7 +138,16 @@ func (a *app) call(ctx context.Context, r request) (json.RawMessage, error) {
 
 // get reads facts into v.
 func (a *app) get(ctx context.Context, path string, query url.Values, v any) (json.RawMessage, error) {
-	text, err := a.call(ctx, request{method: http.MethodGet, path: path, query: query})
+	return a.read(ctx, request{method: http.MethodGet, path: path, query: query}, v)
+}
+
+// getWith reads facts that need a key.
+func (a *app) getWith(ctx context.Context, path, key string, v any) (json.RawMessage, error) {
+	return a.read(ctx, request{method: http.MethodGet, path: path, key: key}, v)
+}
+
+func (a *app) read(ctx context.Context, r request, v any) (json.RawMessage, error) {
+	text, err := a.call(ctx, r)
 	if err == nil && v != nil {
 		if err = json.Unmarshal(text, v); err != nil {
 			err = fmt.Errorf("read the answer of %s: %w", a.node, err)

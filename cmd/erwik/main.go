@@ -99,7 +99,7 @@ and there:                erwik serve --data wiki --join FIRST:8000 --token TOKE
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(a.serveCommand(), a.labCommand(), a.tokenCommand(), a.statusCommand(), a.pageCommand(), a.fileCommand(), a.conflictsCommand(),
+	root.AddCommand(a.serveCommand(), a.labCommand(), a.tokenCommand(), a.statusCommand(), a.doctorCommand(), a.pageCommand(), a.fileCommand(), a.conflictsCommand(),
 		a.importCommand(), a.exportCommand(), a.networkCommand(), a.versionCommand())
 	return root
 }

@@ -287,6 +287,10 @@ func (a *app) tokenCommand() *cobra.Command {
 	return c
 }
 
+// answerTime is how long status and doctor wait: scripts must learn that a node
+// hangs.
+const answerTime = 20 * time.Second
+
 func (a *app) statusCommand() *cobra.Command {
 	return a.client(&cobra.Command{
 		Use: "status", Short: "Tell how the node is; exit status 1 if it is not ready", Args: cobra.NoArgs,
@@ -304,7 +308,9 @@ func (a *app) statusCommand() *cobra.Command {
 					BehindS       float64 `json:"behind_s"`
 				}
 			}
-			raw, err := a.get(c.Context(), "status", nil, &s)
+			ctx, cancel := context.WithTimeout(c.Context(), answerTime)
+			defer cancel()
+			raw, err := a.get(ctx, "status", nil, &s)
 			if err != nil {
 				return err
 			}

@@ -24,6 +24,7 @@ import (
 	"github.com/erwik/erwik/cluster"
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki"
+	"github.com/erwik/erwik/wiki/metrics"
 	"github.com/erwik/erwik/wiki/page"
 )
 
@@ -54,6 +55,8 @@ type node struct {
 	wiki   *wiki.Handler
 	server *http.Server
 	log    *slog.Logger
+	// certEnds is when the certificate for HTTPS ends; zero without one.
+	certEnds time.Time
 }
 
 // garbagePercent is how much a node's memory may grow before it is cleaned
@@ -158,7 +161,10 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 		n.member.Close()
 		return nil, nil, errors.Join(err, n.store.Close())
 	}
-	n.port = cluster.OpenPort(listener, n.member, https, log)
+	if https != nil && https.Certificates[0].Leaf != nil {
+		n.certEnds = https.Certificates[0].Leaf.NotAfter
+	}
+	n.port = cluster.OpenPort(listener, n.member, cluster.PortConfig{HTTPS: https, From: s.connectionsFrom, Trusted: s.trusted(), Logger: log})
 	if n.wiki, err = n.handler(s, key); err != nil {
 		return nil, nil, errors.Join(err, n.port.Close())
 	}
@@ -166,9 +172,17 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 	return n, addr, nil
 }
 
+// The limits of what comes before a request is one.
+const (
+	headerTime  = 5 * time.Second // in which a header must be complete
+	idleTime    = 2 * time.Minute // for which a connection may wait for its next request
+	maxHeader   = 16 << 10        // bytes of a header
+	headerSlack = 4 << 10         // what net/http allows beyond its setting
+)
+
 func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
@@ -176,7 +190,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 	return wiki.NewHandler(wiki.Config{
 		Store: n.store, Mesh: n.member, Feed: n.feed, Site: s.site, NodeName: s.name, Version: programVersion(),
-		EditToken: s.editToken, OperatorKey: key, Logger: n.log,
+		EditToken: s.editToken, Trusted: s.trusted(), OperatorKey: key, Logger: n.log,
 		Ready: func() (bool, string) {
 			ready, err := n.member.Ready()
 			if err != nil {
@@ -184,6 +198,7 @@ func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 			}
 			return ready, "joining"
 		},
+		Commit: sourceCommit(), Sources: []metrics.Source{n.samples}, Doctor: n.diagnose,
 		OperatorCalls: map[string]wiki.OperatorCall{"network/forget": n.forget},
 	})
 }

@@ -26,6 +26,8 @@ type settings struct {
 	logFormat, logLevel                 string
 	drain                               time.Duration
 	config                              string
+	connectionsFrom                     int
+	proxies                             []string
 
 	dial func(ctx context.Context, address string) (net.Conn, error) // nil: TCP
 }
@@ -45,6 +47,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.logFormat, "log-format", "text", "text or json")
 	f.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	f.DurationVar(&s.drain, "drain", 10*time.Second, "how long to finish requests after SIGTERM")
+	f.IntVar(&s.connectionsFrom, "connections-from", cluster.DefaultConnectionsFrom, "connections that one address may have open, those of the mesh not counted; 0 = no limit")
+	f.StringArrayVar(&s.proxies, "proxy", nil, "address of a proxy in front of this node, to which no limit for one address applies; may be given again")
 	f.StringVar(&s.config, "config", "", "file with settings: names of flags, as TOML")
 }
 
@@ -72,7 +76,7 @@ func (s *settings) fill(c *cobra.Command, getenv func(string) string) error {
 		}
 		name := "ERWIK_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		if v := getenv(name); v != "" {
-			failed = setFlag(f, name, strings.FieldsFunc(v, func(r rune) bool { return f.Name == "join" && (r == ',' || r == ' ') }))
+			failed = setFlag(f, name, strings.FieldsFunc(v, func(r rune) bool { return (f.Name == "join" || f.Name == "proxy") && (r == ',' || r == ' ') }))
 		} else if v, found := file[f.Name]; found {
 			list, isList := v.([]any)
 			if !isList {
@@ -97,7 +101,33 @@ func (s *settings) fill(c *cobra.Command, getenv func(string) string) error {
 	if host, port, err := net.SplitHostPort(s.advertise); s.advertise != "" && (err != nil || host == "" || port == "") {
 		return usageError{fmt.Errorf("--advertise %q: want HOST:PORT, as other nodes dial it", s.advertise)}
 	}
+	if s.connectionsFrom < 0 {
+		return usageError{fmt.Errorf("--connections-from %d: want a number, or 0 for no limit", s.connectionsFrom)}
+	}
+	for _, p := range s.proxies {
+		if net.ParseIP(p) == nil {
+			return usageError{fmt.Errorf("--proxy %q: want an IP address", p)}
+		}
+	}
 	return s.secrets(getenv, file)
+}
+
+// trusted tells the addresses that stand for many people, or for the operator.
+func (s *settings) trusted() func(host string) bool {
+	proxies := make(map[string]bool)
+	for _, p := range s.proxies {
+		proxies[net.ParseIP(p).String()] = true
+	}
+	return func(host string) bool {
+		if cluster.Loopback(host) {
+			return true
+		}
+		if len(proxies) == 0 {
+			return false
+		}
+		ip := net.ParseIP(host)
+		return ip != nil && proxies[ip.String()]
+	}
 }
 
 func setFlag(f *pflag.Flag, origin string, values []string) error {

@@ -4,7 +4,7 @@
 // over HTTP. Rounds alternate, and the median of five counts. A bar that is
 // missed is printed as such; the exit status is 1.
 //
-//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size]
+//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size,overload]
 //
 // ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it
 // copies are of made-up pages and histories of the same number and size.
@@ -60,7 +60,7 @@ func (b *bench) run(only []string) error {
 	if b.erwik, err = filepath.Abs(b.erwik); err != nil {
 		return err
 	}
-	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history}
+	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history, "overload": b.overload}
 	for _, name := range only {
 		part, found := parts[name]
 		if !found {
