@@ -28,14 +28,18 @@ const (
 // the more rarely, and an idle link carries the same in every mesh.
 func (c *Core) say(l *link, u urgency) {
 	t := &c.nodes
-	at := c.now
+	wait := time.Duration(0)
 	switch u {
 	case soon:
-		at = max(at, t.ownSaid.Add(ownEvery))
+		wait = ownEvery
 	case later:
-		at = max(at, t.ownSaid.Add(max(ownEvery, time.Duration(len(t.order))*costEach/5)))
+		wait = max(ownEvery, time.Duration(len(t.order))*costEach/5)
 	case someday:
-		at = max(at, t.ownSaid.Add(max(costEvery, time.Duration(len(t.order))*costEach)))
+		wait = max(costEvery, time.Duration(len(t.order))*costEach)
+	}
+	at := t.ownSaid.Add(wait)
+	if u >= later { // all nodes may have cause at once
+		at = max(at, c.now).Add(c.jitter(wait / 2))
 	}
 	if t.own.Empty() || at < t.ownAt {
 		t.ownAt = at
@@ -50,13 +54,21 @@ func (c *Core) tickOwn() {
 	if t.own.Empty() || c.now < t.ownAt || self.record == nil {
 		return
 	}
-	t.ownSaid = c.now
 	due := t.own
 	t.own = events.Set{}
 	old := map[int]*events.LinkRecord{}
 	for v := range due.All() {
-		old[v] = self.outTo(v)
+		n, r := t.at(v), self.outTo(v)
+		if n.link != nil && r != nil && r.Up && r.Incarnation == self.incarnation() && n.link.usable() && near(r.Step, n.link.step) {
+			due.Remove(v) // it was a hiccup
+			continue
+		}
+		old[v] = r
 	}
+	if due.Empty() {
+		return
+	}
+	t.ownSaid = c.now
 	said := map[*events.LinkSet]bool{}
 	alone := 0
 	for _, r := range self.out {
@@ -66,7 +78,7 @@ func (c *Core) tickOwn() {
 			said[r.In] = true
 		}
 	}
-	if due.Len()+alone+len(said) > manyRecords {
+	if alone+len(said) > manyRecords {
 		for v, r := range self.out {
 			if r != nil && r.Up {
 				due.Add(v)
@@ -82,6 +94,9 @@ func (c *Core) tickOwn() {
 		c.tellRecord(recordKey{node: c.self, to: v}, nil, costOnly(old[v], r))
 	}
 }
+
+// near reports whether a cost that was told is near enough to what it is now.
+func near(told, now events.Step) bool { return now < told+2 && told < now+2 }
 
 // signLinks makes new records of own links under one signature.
 func (c *Core) signLinks(due events.Set) {

@@ -71,8 +71,7 @@ func (c *Core) classify(l *link) {
 	}
 	if l.said != l.usable() && c.now >= l.sayAt {
 		c.sayLink(l)
-	} else if r := c.nodes.at(c.self).outTo(l.node.slot); r != nil && r.Up && c.now >= l.costAt &&
-		(l.step >= r.Step+2 || l.step+2 <= r.Step) {
+	} else if r := c.nodes.at(c.self).outTo(l.node.slot); r != nil && r.Up && c.now >= l.costAt && !near(r.Step, l.step) {
 		if slow := events.StepOf(slowFrom); (l.step >= slow) != (r.Step >= slow) {
 			c.sayCost(l, later)
 		} else {
