@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 )
 
@@ -71,6 +72,11 @@ func (c *Core) edge(a, b *node) uint32 {
 		return b.link.step.Micros()
 	}
 	x, y := a.outTo(b.slot), b.outTo(a.slot)
+	if planted.Now == planted.OneSidedCost && x == nil {
+		x = y
+	} else if planted.Now == planted.OneSidedCost {
+		y = x
+	}
 	if x == nil || y == nil || !x.Up || !y.Up ||
 		x.Incarnation != a.incarnation() || y.Incarnation != b.incarnation() {
 		return 0
@@ -88,6 +94,9 @@ func (c *Core) reach() {
 		u := queue[0]
 		queue = queue[1:]
 		for v := range g.N {
+			if planted.Now == planted.OnlyDirectReach && u != c.self {
+				break
+			}
 			if g.Cost[u*g.N+v] != 0 && !seen.Has(v) {
 				seen.Add(v)
 				queue = append(queue, v)

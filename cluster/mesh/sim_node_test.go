@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
@@ -111,7 +112,7 @@ func (n *simNode) start() {
 	n.writes, n.syncAt, n.pulls, n.heard = nil, 0, map[uint64]bool{}, nil
 	core, err := New(Config{Self: n.id, Seed: [2]uint64{w.rng.Uint64(), w.rng.Uint64()},
 		Sign:   func(m []byte) [events.SignatureSize]byte { return fakeSig(n.id, m) },
-		Verify: fakeVerify, bugs: w.bugs, noRepair: w.noRepair})
+		Verify: fakeVerify, noRepair: w.noRepair})
 	if err != nil {
 		w.fail("new: %v", err)
 		return
@@ -214,7 +215,7 @@ func (n *simNode) save(admits storage.NodeID) *simCommit {
 	}
 	if n.log.IsZero() {
 		n.log = storage.LogID{Node: n.id, Nonce: w.rng.Uint64()}
-		if w.simBugs.sameNonce {
+		if planted.Now == planted.LogIDReused {
 			if n.disk.nonce == 0 {
 				n.disk.nonce = n.log.Nonce
 			}
@@ -256,7 +257,7 @@ func (n *simNode) write(c *simCommit, own bool, done func()) {
 		ev := events.NewCommit(c.log, c.sequence, c.hash, entry.Page)
 		entry.Sig = fakeSig(n.id, ev.SignedBytes(nil))
 	}
-	if w.simBugs.appendedBeforeSync {
+	if planted.Now == planted.VectorBeforeSync {
 		n.core.Appended(w.now, entry)
 		w.flush(n)
 	}
@@ -280,7 +281,7 @@ func (n *simNode) write(c *simCommit, own bool, done func()) {
 		if !c.admits.IsZero() {
 			n.core.Admit(w.now, c.admits)
 		}
-		if !w.simBugs.appendedBeforeSync {
+		if planted.Now != planted.VectorBeforeSync {
 			n.core.Appended(w.now, entry)
 		}
 		w.flush(n)

@@ -64,8 +64,6 @@ type world struct {
 	pairs  [][]*wirePair // by index, pairs[i][j] == pairs[j][i]
 
 	tickEvery time.Duration
-	bugs      bugs
-	simBugs   simBugs
 	noRepair  bool
 	watch     bool
 
@@ -82,12 +80,6 @@ type world struct {
 	notices                      func(from, to *simNode, frame []byte)
 	stored                       func(n *simNode, c *simCommit)
 	steps                        int
-}
-
-// simBugs are planted in the simulated store.
-type simBugs struct {
-	appendedBeforeSync bool
-	sameNonce          bool
 }
 
 func newWorld(seed uint64) *world {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
@@ -187,7 +188,9 @@ func (c *Core) rowChanged(n *node, old, now uint64) {
 	c.nodes.sum += mix - n.rowMix
 	n.rowMix = mix
 	c.nodes.changed = c.now
-	c.nodes.version++
+	if planted.Now != planted.StaleTree {
+		c.nodes.version++
+	}
 }
 
 // setOut replaces n's record of its link to another node; nil takes it out.
