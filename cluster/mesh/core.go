@@ -124,6 +124,7 @@ type Core struct {
 
 	dirty    events.Set // links to look at before the input ends
 	limboDue bool
+	telling  []telling
 	drops    map[DropKey]uint64
 	raised   map[string]bool // alarms that are raised once
 	count    Counters

@@ -192,15 +192,35 @@ func (c *Core) queueRecord(l *link, key recordKey) {
 // A mere change of cost is not pressed on slow links: comparing tables brings it
 // there in the end.
 func (c *Core) tellRecord(key recordKey, from *node, costOnly bool) {
-	root := c.self
-	if from != nil {
-		root = from.slot
+	c.telling = append(c.telling, telling{key, from, costOnly})
+}
+
+// telling is a record to be passed on before the input ends: all records of a
+// frame go by one tree, which is dear to make.
+type telling struct {
+	key      recordKey
+	from     *node
+	costOnly bool
+}
+
+// tellRecords passes on what tellRecord has gathered.
+func (c *Core) tellRecords() {
+	if len(c.telling) == 0 {
+		return
 	}
-	below := c.below(root)
-	for v := range below.All() {
-		n := c.nodes.at(v)
-		if n != from && n.link != nil && n.link.usable() && !(costOnly && n.link.slow) {
-			c.queueRecord(n.link, key)
+	all := c.telling
+	c.telling = nil
+	for _, t := range all {
+		root := c.self
+		if t.from != nil {
+			root = t.from.slot
+		}
+		below := c.below(root)
+		for v := range below.All() {
+			n := c.nodes.at(v)
+			if n != t.from && n.link != nil && n.link.usable() && !(t.costOnly && n.link.slow) {
+				c.queueRecord(n.link, t.key)
+			}
 		}
 	}
 }

@@ -25,6 +25,7 @@ func (c *Core) tick() {
 func (c *Core) settle() {
 	for {
 		c.retryLimbo()
+		c.tellRecords()
 		c.compare()
 		c.dispatch()
 		if c.dirty.Empty() {
