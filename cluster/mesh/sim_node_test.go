@@ -125,8 +125,10 @@ func (n *simNode) tick(life int) {
 		if n.up && n.life == life {
 			n.core.Tick(w.now)
 			w.flush(n)
-			n.checkTable()
-			n.checkLimits()
+			if !w.unchecked {
+				n.checkTable()
+				n.checkLimits()
+			}
 			n.tick(life)
 		}
 	})

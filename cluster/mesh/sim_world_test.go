@@ -65,6 +65,7 @@ type world struct {
 	pairs  [][]*wirePair // by index, pairs[i][j] == pairs[j][i]
 
 	tickEvery time.Duration
+	unchecked bool // too many nodes to look at all after each step
 	noRepair  bool
 	watch     bool
 	clocks    bool                    // wall clocks jump
