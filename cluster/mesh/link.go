@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
@@ -268,7 +269,7 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		}
 	}
 	c.acknowledged(l, f.ack)
-	if f.number != 0 && !(planted.Now == planted.AckNotSent && onlyNews(&f)) {
+	if f.number != 0 && !(planted.Now == planted.AckNotSent && slices.ContainsFunc(f.items, isLink)) {
 		l.ackDue = f.number
 		c.touch(l)
 	}
@@ -304,12 +305,7 @@ func (c *Core) receiveItem(n *node, it item) {
 	}
 }
 
-// onlyNews is part of a planted mistake.
-func onlyNews(f *frame) bool {
-	for _, it := range f.items {
-		if e, ok := it.(*eventItem); !ok || e.event.Type == events.TypeCommit {
-			return false
-		}
-	}
-	return true
+func isLink(it item) bool {
+	_, is := it.(*linkItem)
+	return is
 }

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"time"
+
+	"github.com/erwik/erwik/cluster/mesh/planted"
 )
 
 // flush does what the core asks for.
@@ -165,7 +167,7 @@ func (w *world) fetch(n, from *simNode, ranges []Range, alive func() bool, came 
 // here part, as the shell does.
 func (w *world) dig(n *simNode, d Dig) {
 	from := n.links[d.From]
-	if from == nil || n.digs[d.Log] {
+	if from == nil || n.digs[d.Log] || planted.Now == planted.ForkNotDug {
 		return
 	}
 	n.digs[d.Log] = true

@@ -104,7 +104,8 @@ func TestScale(t *testing.T) {
 			t.Fatalf("-scale %s: want numbers of nodes up to %d", *scaleSizes, MaxNodes)
 		}
 		w := seeded(size)
-		w.run(12 * time.Second)
+		w.measure(t, 3) // pulls measure the links; the new costs are told
+		w.run(30 * time.Second)
 		var mem runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&mem)

@@ -90,6 +90,9 @@ type world struct {
 	swarm                        swarm
 }
 
+// maxSteps of one seed; the largest take a tenth of it.
+const maxSteps = 4_000_000
+
 func newWorld(seed uint64) *world {
 	return &world{rng: rand.New(rand.NewPCG(seed, 0x6d657368)), now: Time(time.Hour),
 		tickEvery: TickEvery, commits: map[place]*simCommit{},
@@ -117,7 +120,9 @@ func (w *world) run(d time.Duration) {
 	for w.failure == "" && len(w.agenda) > 0 && w.agenda[0].at <= end {
 		h := heap.Pop(&w.agenda).(happening)
 		w.now = h.at
-		w.steps++
+		if w.steps++; w.steps > maxSteps && !w.unchecked {
+			w.fail("more than %d steps: something goes round and round", maxSteps)
+		}
 		h.do()
 	}
 	w.now = max(w.now, end)

@@ -26,7 +26,7 @@ const (
 	TrustLists               // a list is believed about nodes that its sender did not know
 	BelieveDeath             // a node is dead because somebody says so
 	NoReopen                 // what comes while a link opens is not told on it
-	AckNotSent               // a frame that brought nothing but news of nodes is not acknowledged
+	AckNotSent               // a frame with words on links is not acknowledged
 	NeverResent              // a frame whose acknowledgement is lost waits for ever
 	QueueWithoutCap          // notices of any number of logs wait on one link
 	SignatureNotChecked      // records and events are believed unsigned
@@ -38,7 +38,7 @@ const (
 	NoRefutation             // a node does not answer that somebody knows a younger record of it
 	VectorHashAdds           // the hash of the vector keeps the heads that it has left behind
 	LinkOrderIgnored         // an older word on a link replaces a newer one
-	ForkNotDug               // the other side of a fork is not asked for
+	ForkNotDug               // the other side of a fork is not asked for (in the simulated shell, too)
 	PassedForgotten          // a name is passed on with each copy of an event
 	OnlyDirectReach          // a node without a link to this one counts as out of reach
 	IncarnationForgotten     // a start does not remember its last incarnation
