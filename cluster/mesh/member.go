@@ -263,9 +263,12 @@ func (c *Core) markDead(n *node) {
 
 // bury takes a node out of the pool and keeps its tombstone.
 func (c *Core) bury(n *node, e *events.Event) {
-	if n.slot == c.self || e.Dead.Incarnation < n.incarnation() ||
-		n.gone != nil && n.gone.Dead.Incarnation >= e.Dead.Incarnation {
+	if n.slot == c.self || e.Dead.Incarnation < n.incarnation() {
 		return
+	}
+	if g := n.gone; g != nil && (g.Dead.Incarnation > e.Dead.Incarnation ||
+		g.Dead.Incarnation == e.Dead.Incarnation && g.Origin.Compare(e.Origin) <= 0) {
+		return // of two that removed it at once, all keep the word of the smaller id
 	}
 	if n.gone == nil {
 		if c.nodes.stones >= MaxTombstones {

@@ -188,10 +188,10 @@ func (n *simNode) checkWord(h *heard, m *node) {
 			h.out = append(h.out, nil)
 		}
 		old := h.out[to]
+		h.out[to] = r // none: it was removed, and its words with it
 		if r == old || r == nil {
 			continue
 		}
-		h.out[to] = r
 		if fakeSig(m.id, r.SignedBytes(nil)) != r.Sig {
 			w.fail("%s has a word of %s that it did not sign", n.name, c.nameOf(m))
 		}
