@@ -9,7 +9,7 @@ DATA ?= data
 TOOLS := git:git ip:iproute2 tc:iproute2 nft:nftables pgrep:procps unshare:util-linux nsenter:util-linux \
 	dockerd:docker.io docker:docker.io iptables:iptables docker-compose:docker-compose
 
-.PHONY: help build image run test test-deps race sim bench fuzz lint cover clean
+.PHONY: help build image run test test-deps race sim mutants scale bench fuzz lint cover clean
 
 help: ## print the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ race: ## run the unit tests under the race detector
 sim: ## simulate the mesh and crash the store: make sim SEEDS=10000
 	$(GO) test -v -count=1 -timeout 24h -run 'TestSeeds' ./cluster/mesh -seeds $(or $(SEEDS),1000)
 	ERWIK_SEEDS=$(or $(SEEDS),1000) $(GO) test -v -count=1 -timeout 24h -run 'TestCrashSeeds' ./storage
+
+mutants: ## build each planted mistake into the mesh, and print what finds it and how soon
+	$(GO) test -v -count=1 -timeout 1h -run 'TestPlantedBugs' ./cluster/mesh -mutant-seeds $(or $(SEEDS),1000) $(if $(MUTANT),-mutant $(MUTANT))
+
+scale: ## count what a save costs as the simulated mesh grows: make scale SIZES=10,30,100,300
+	@mkdir -p bin
+	$(GO) test -v -count=1 -timeout 2h -run 'TestScale' ./cluster/mesh -scale $(or $(SIZES),10,30,100,300) -scale-out $(CURDIR)/bin/scale.md
 
 bench: build ## run the benchmarks beside their limits
 	$(GO) run ./integration/bench -erwik bin/erwik

@@ -13,7 +13,7 @@ import (
 func BenchmarkSave(b *testing.B) {
 	for _, neighbors := range []int{1, 2, 49} {
 		b.Run(fmt.Sprint(neighbors), func(b *testing.B) {
-			l := newLab(b, 1, bugs{})
+			l := newLab(b, 1)
 			var ids []storage.NodeID
 			for i := range neighbors {
 				ids = append(ids, l.meet(byte(i+2), fmt.Sprint("e", i+2)))
@@ -45,7 +45,7 @@ func BenchmarkSave(b *testing.B) {
 // BenchmarkReceive is what one notice from a neighbor costs until the pull is
 // out and what was pulled is appended (without checking a real signature).
 func BenchmarkReceive(b *testing.B) {
-	l := newLab(b, 1, bugs{})
+	l := newLab(b, 1)
 	a := l.meet(2, "a")
 	l.settle(a)
 	var frames [][]byte
@@ -79,7 +79,7 @@ func BenchmarkReceive(b *testing.B) {
 
 // BenchmarkTick is an idle tick with 49 neighbors.
 func BenchmarkTick(b *testing.B) {
-	l := newLab(b, 1, bugs{})
+	l := newLab(b, 1)
 	for i := range 49 {
 		l.meet(byte(i+2), fmt.Sprint("e", i+2))
 	}

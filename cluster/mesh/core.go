@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
@@ -33,9 +34,8 @@ type Config struct {
 	// pure function.
 	Verify func(id storage.NodeID, message []byte, sig *[events.SignatureSize]byte) bool
 
-	// bugs are planted by the tests of the tests; noRepair leaves heartbeats
-	// uncompared, so that tests see what exclusion lists do alone.
-	bugs     bugs
+	// noRepair leaves heartbeats uncompared, so that tests see what exclusion
+	// lists do alone.
 	noRepair bool
 }
 
@@ -157,6 +157,9 @@ func (c *Core) Restore(now Time, r Restored) {
 	}
 	for _, p := range r.State {
 		c.restoreState(p)
+	}
+	if planted.Now == planted.IncarnationForgotten {
+		c.incarnation = 0
 	}
 	for _, h := range r.Vector {
 		c.restoreHead(h)

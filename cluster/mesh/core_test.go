@@ -31,10 +31,10 @@ func recordOf(id storage.NodeID, name string, incarnation uint64) *events.Record
 	return r
 }
 
-func newLab(t testing.TB, self byte, planted bugs) *lab {
+func newLab(t testing.TB, self byte) *lab {
 	l := &lab{t: t, now: Time(time.Hour), got: map[storage.NodeID][]frame{}}
 	id := idOf(self)
-	core, err := New(Config{Self: id, Seed: [2]uint64{1, 2}, Verify: fakeVerify, bugs: planted,
+	core, err := New(Config{Self: id, Seed: [2]uint64{1, 2}, Verify: fakeVerify,
 		Sign: func(m []byte) [events.SignatureSize]byte { return fakeSig(id, m) }})
 	if err != nil {
 		t.Fatal(err)
@@ -150,8 +150,8 @@ func leaves(e *eventItem, open ...storage.NodeID) events.Exclusion {
 }
 
 // lateList: a copy that comes too late still says whom nobody else tells.
-func lateList(t testing.TB, planted bugs) bool {
-	l := newLab(t, 1, planted)
+func lateList(t testing.TB) bool {
+	l := newLab(t, 1)
 	a, c := l.meet(2, "a"), l.meet(3, "c")
 	l.settle(a, c)
 	ev := commitOf(a, 1)
@@ -177,8 +177,8 @@ func lateList(t testing.TB, planted bugs) bool {
 
 // latestWins: a newer notice that replaces a queued one excludes only names
 // that both exclude.
-func latestWins(t testing.TB, planted bugs) bool {
-	l := newLab(t, 1, planted)
+func latestWins(t testing.TB) bool {
+	l := newLab(t, 1)
 	a, c, x := l.meet(2, "a"), l.meet(3, "c"), l.meet(4, "x")
 	l.appended(entryOf(commitOf(idOf(1), 1), true)) // in flight to everybody
 	core := l.core
@@ -208,8 +208,8 @@ func latestWins(t testing.TB, planted bugs) bool {
 }
 
 // reopens: what was saved while a link opened is told when it is open.
-func reopens(t testing.TB, planted bugs) bool {
-	l := newLab(t, 1, planted)
+func reopens(t testing.TB) bool {
+	l := newLab(t, 1)
 	a := idOf(2)
 	l.core.Admit(l.now, a)
 	l.core.Learn(l.now, false, recordOf(a, "a", 1))
@@ -235,26 +235,26 @@ func reopens(t testing.TB, planted bugs) bool {
 }
 
 func TestReopen(t *testing.T) {
-	if !reopens(t, bugs{}) {
+	if !reopens(t) {
 		t.Error("the vector is not named again")
 	}
 }
 
 func TestLateNotice(t *testing.T) {
-	if !lateList(t, bugs{}) {
+	if !lateList(t) {
 		t.Error("the list of a late copy was not honoured")
 	}
 }
 
 func TestLatestWins(t *testing.T) {
-	if !latestWins(t, bugs{}) {
+	if !latestWins(t) {
 		t.Error("a name that only one list excluded stays excluded")
 	}
 }
 
 // TestNoticeAtOnce: what a save causes goes out in the same call.
 func TestNoticeAtOnce(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a, c := l.meet(2, "a"), l.meet(3, "c")
 	l.settle(a, c)
 	l.appended(entryOf(commitOf(idOf(1), 1), true))
@@ -281,7 +281,7 @@ func TestNoticeAtOnce(t *testing.T) {
 }
 
 func TestDropsByReason(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a, c := l.meet(2, "a"), l.meet(3, "c")
 	stranger := idOf(9)
 	l.core.Receive(l.now, stranger, []byte{1, 0, 0})
@@ -315,7 +315,7 @@ func TestDropsByReason(t *testing.T) {
 }
 
 func TestFlood(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a := l.meet(2, "a")
 	for i := range MaxChecks + 100 {
 		l.core.Receive(l.now, a, (&frame{items: []item{&eventItem{event: commitOf(a, uint64(i+1))}}}).append(nil))
@@ -338,7 +338,7 @@ func TestFlood(t *testing.T) {
 }
 
 func TestFork(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a := l.meet(2, "a")
 	one := commitOf(a, 1)
 	l.feed(a, frame{number: 2, items: []item{&eventItem{event: one}}})
@@ -355,7 +355,7 @@ func TestFork(t *testing.T) {
 
 // TestLostSaves: a neighbor that holds more of our own log makes us pull it back.
 func TestLostSaves(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a := l.meet(2, "a")
 	l.feed(a, frame{number: 2, items: []item{&logsItem{idOf(1), []logHead{{nonce: 3, sequence: 8}}}}})
 	if len(l.pull) != 1 || l.pull[0].Ranges[0].Upto != 8 {
@@ -368,7 +368,7 @@ func TestLostSaves(t *testing.T) {
 
 // TestLiar: a neighbor that says more than it has costs a few pulls, then waits.
 func TestLiar(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a, c := l.meet(2, "a"), l.meet(3, "c")
 	claim := &logsItem{c, []logHead{{nonce: 3, sequence: 8}}}
 	for range 200 {
@@ -387,7 +387,7 @@ func TestLiar(t *testing.T) {
 }
 
 func TestForget(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a, c := l.meet(2, "a"), l.meet(3, "c")
 	if l.core.Forget(l.now, idOf(1)) || l.core.Forget(l.now, idOf(8)) || !l.core.Forget(l.now, c) {
 		t.Fatal("Forget")
@@ -409,7 +409,7 @@ func TestForget(t *testing.T) {
 
 // TestRestore: what was persisted comes back; what does not decode is counted.
 func TestRestore(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	var state []Persist
 	l.core.Admit(l.now, idOf(2))
 	l.core.Admit(l.now, idOf(3))
@@ -448,7 +448,7 @@ func TestRestore(t *testing.T) {
 // TestWordOnLink: seed 11454 found that a new incarnation, told while a link was
 // down but not yet said to be, left its record at "down" for good.
 func TestWordOnLink(t *testing.T) {
-	l := newLab(t, 1, bugs{})
+	l := newLab(t, 1)
 	a := l.meet(2, "a")
 	l.core.LinkDown(l.now, a) // within a second of "up": not said yet
 	l.core.SetSelf(l.now, Self{Name: "me"})

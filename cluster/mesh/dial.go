@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -20,6 +21,9 @@ type dial struct {
 func (c *Core) tickDial() {
 	for _, n := range c.nodes.order {
 		if n.slot == c.self || n.link != nil && n.link.up || !c.nodes.admitted[n.id] || len(n.record.Addresses) == 0 {
+			continue
+		}
+		if planted.Now == planted.DeadNeverDialled && n.dead {
 			continue
 		}
 		d := &n.dial

@@ -85,5 +85,5 @@
 // The simulator in the test files runs 1,000 seeds; a failing one prints the
 // command that replays it:
 //
-//	ERWIK_SEED=17 go test -run TestSeeds ./cluster/mesh
+//	ERWIK_SEED=17 go test -count=1 -run TestSeeds ./cluster/mesh   # at commit 1234abc
 package mesh

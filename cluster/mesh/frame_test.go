@@ -75,7 +75,7 @@ func FuzzCore(f *testing.F) {
 	whole := sampleFrame()
 	f.Add(whole.append(nil), whole.append(nil))
 	f.Fuzz(func(t *testing.T, one, two []byte) {
-		l := newLab(t, 1, bugs{})
+		l := newLab(t, 1)
 		a, c := l.meet(2, "a"), l.meet(3, "c")
 		l.core.Receive(l.now, a, one)
 		l.take()

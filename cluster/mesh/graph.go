@@ -1,12 +1,14 @@
 package mesh
 
 import (
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 )
 
 // graphCache holds what is computed from the table, for one version of it.
 type graphCache struct {
 	version  uint64
+	pool     uint64 // version of the pool
 	made     bool
 	graph    events.Graph
 	plans    map[planKey]*events.Plan
@@ -34,28 +36,57 @@ func (c *Core) graphNow() *graphCache {
 		return g
 	}
 	n := len(c.nodes.slots)
-	g.made, g.version = true, c.nodes.version
-	g.graph = events.Graph{N: n, Rank: make([]int, n), Cost: make([]uint32, n*n)}
+	if g.made && g.pool == c.nodes.poolVersion && g.graph.N == n {
+		c.patchGraph()
+	} else {
+		c.makeGraph()
+	}
+	g.made, g.version, g.pool = true, c.nodes.version, c.nodes.poolVersion
+	c.nodes.edges = c.nodes.edges[:0]
 	g.plans = map[planKey]*events.Plan{}
 	g.children = map[int]events.Set{}
 	g.trees = map[int]*tree{}
-	for i := range g.graph.Rank {
-		g.graph.Rank[i] = n
-	}
-	for i, m := range c.nodes.order {
-		g.graph.Rank[m.slot] = i
-	}
-	for _, a := range c.nodes.order {
-		for _, b := range c.nodes.order {
-			if a.slot < b.slot {
-				cost := c.edge(a, b)
-				g.graph.Cost[a.slot*n+b.slot] = cost
-				g.graph.Cost[b.slot*n+a.slot] = cost
-			}
-		}
-	}
 	c.reach()
 	return g
+}
+
+// makeGraph looks at every pair of members.
+func (c *Core) makeGraph() {
+	n := len(c.nodes.slots)
+	g := &c.graph.graph
+	*g = events.Graph{N: n, Rank: make([]int, n), Cost: make([]uint32, n*n)}
+	for i := range g.Rank {
+		g.Rank[i] = n
+	}
+	for i, m := range c.nodes.order {
+		g.Rank[m.slot] = i
+	}
+	for i, a := range c.nodes.order {
+		for _, b := range c.nodes.order[i+1:] {
+			setCost(g, a.slot, b.slot, c.edge(a, b))
+		}
+	}
+}
+
+func setCost(g *events.Graph, a, b int, cost uint32) {
+	g.Cost[a*g.N+b], g.Cost[b*g.N+a] = cost, cost
+}
+
+// patchGraph looks at own links and at what changed since: a word on a link
+// comes so often that looking at all pairs each time is what limits a mesh.
+func (c *Core) patchGraph() {
+	g := &c.graph.graph
+	self := c.nodes.at(c.self)
+	for _, m := range c.nodes.order {
+		if m != self && self.member() {
+			setCost(g, self.slot, m.slot, c.edge(self, m))
+		}
+	}
+	for _, e := range c.nodes.edges {
+		if a, b := c.nodes.at(e[0]), c.nodes.at(e[1]); a.member() && b.member() {
+			setCost(g, a.slot, b.slot, c.edge(a, b))
+		}
+	}
 }
 
 // edge is the cost of the link between two members in microseconds, 0 if it is
@@ -71,6 +102,11 @@ func (c *Core) edge(a, b *node) uint32 {
 		return b.link.step.Micros()
 	}
 	x, y := a.outTo(b.slot), b.outTo(a.slot)
+	if planted.Now == planted.OneSidedCost && x == nil {
+		x = y
+	} else if planted.Now == planted.OneSidedCost {
+		y = x
+	}
 	if x == nil || y == nil || !x.Up || !y.Up ||
 		x.Incarnation != a.incarnation() || y.Incarnation != b.incarnation() {
 		return 0
@@ -88,6 +124,9 @@ func (c *Core) reach() {
 		u := queue[0]
 		queue = queue[1:]
 		for v := range g.N {
+			if planted.Now == planted.OnlyDirectReach && u != c.self {
+				break
+			}
 			if g.Cost[u*g.N+v] != 0 && !seen.Has(v) {
 				seen.Add(v)
 				queue = append(queue, v)

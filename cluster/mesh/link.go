@@ -1,8 +1,10 @@
 package mesh
 
 import (
+	"slices"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
@@ -206,7 +208,7 @@ func (c *Core) giveUp(l *link, reason string) {
 func (c *Core) nowUsable(l *link) {
 	c.nodes.version++
 	l.step = events.StepOf(l.cost(c.now)) // the next tick tells of it, with others that come up just now
-	if !l.queue.first && l.told.vector != c.vector.sum && !c.cfg.bugs.noReopen {
+	if !l.queue.first && l.told.vector != c.vector.sum && planted.Now != planted.NoReopen {
 		l.queue.reopen = true // what came since our first summary could not be told on this link
 	}
 	for _, log := range c.vector.logs {
@@ -271,7 +273,7 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		}
 	}
 	c.acknowledged(l, f.ack)
-	if f.number != 0 {
+	if f.number != 0 && !(planted.Now == planted.AckNotSent && slices.ContainsFunc(f.items, isLink)) {
 		l.ackDue = f.number
 		c.touch(l)
 	}
@@ -307,4 +309,12 @@ func (c *Core) receiveItem(n *node, it item) {
 	case *linksItem:
 		c.receiveLinks(n, it.set)
 	}
+}
+
+func isLink(it item) bool {
+	switch it.(type) {
+	case *linkItem, *linksItem:
+		return true
+	}
+	return false
 }

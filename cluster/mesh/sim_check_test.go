@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"time"
 )
 
@@ -12,15 +13,22 @@ func (w *world) alarmed(n *simNode, a Alarm) {
 	}
 	switch a.Kind {
 	case AlarmDead:
-		dead := w.byID(a.Node)
-		if w.steadyPath(n, dead) {
+		if dead := w.byID(a.Node); n.liar == nil && !w.twins[a.Node] && !w.twins[n.id] && w.steadyPath(n, dead) {
 			w.fail("%s declares %s dead while a path of up links exists", n.name, dead.name)
 		}
 	case AlarmFork:
+		w.alarms[AlarmFork]++
+		if w.forkers[a.Log.Node] {
+			return
+		}
 		w.fail("%s sees a fork: %s", n.name, a.Text)
 	case AlarmFull:
 		w.fail("%s: %s", n.name, a.Text)
 	case AlarmTwin:
+		w.alarms[AlarmTwin]++
+		if w.twins[n.id] || w.forkers[n.id] || w.swarm.lies {
+			return
+		}
 		w.fail("%s: %s", n.name, a.Text)
 	}
 }
@@ -42,11 +50,11 @@ func (w *world) steadyPath(a, b *simNode) bool {
 		u := queue[0]
 		queue = queue[1:]
 		for _, v := range w.nodes {
-			if v == u || seen[v] || !v.up {
+			if v == u || seen[v] || !v.up || v.liar != nil || w.twins[v.id] {
 				continue
 			}
 			p := w.pair(u, v)
-			if p.up && !p.blocked[0] && !p.blocked[1] && w.now.Sub(p.upSince) > long {
+			if p.up && !p.cut() && w.now.Sub(p.upSince) > long {
 				seen[v] = true
 				queue = append(queue, v)
 			}
@@ -55,60 +63,29 @@ func (w *world) steadyPath(a, b *simNode) bool {
 	return b.up && seen[b]
 }
 
-// checkQueues asserts the caps and the shape of one core's tables.
-func (n *simNode) checkQueues() {
-	w, c := n.w, n.core
-	for _, m := range c.nodes.slots {
-		l := m.link
-		if l == nil {
-			continue
-		}
-		q := &l.queue
-		if len(q.order) != len(q.commits) || len(q.order) > MaxQueueLogs || len(q.soft) > MaxQueueItems ||
-			len(q.records) > MaxQueueItems || len(q.news) > MaxQueueItems || len(q.jobs) > MaxQueueItems {
-			w.fail("%s: a queue to %s is over its cap", n.name, c.nameOf(m))
-		}
-	}
-	if len(c.events.ring) > MaxEvents || len(c.pulls.open) > MaxPulls || len(c.nodes.limbo) > MaxLimbo {
-		w.fail("%s: a table is over its cap", n.name)
-	}
-	for _, m := range c.nodes.slots {
-		for len(n.heard) <= m.slot {
-			n.heard = append(n.heard, 0)
-		}
-		if m.incarnation() < n.heard[m.slot] && m.member() {
-			w.fail("%s went back from incarnation %d of %s to %d", n.name, n.heard[m.slot], c.nameOf(m), m.incarnation())
-		}
-		n.heard[m.slot] = max(n.heard[m.slot], m.incarnation())
-		if m.dead && m.reachable {
-			w.fail("%s takes %s for dead and has a path to it", n.name, c.nameOf(m))
-		}
-	}
-	for _, l := range c.vector.logs {
-		if l.held > uint64(len(n.disk.logs[l.id])) {
-			w.fail("%s: the vector says %d of a log, the disk has %d", n.name, l.held, len(n.disk.logs[l.id]))
-		}
-	}
-}
-
-// expected is how many commits every node must have in the end.
-func (w *world) survivors() (n int) {
-	for _, c := range w.made {
-		if w.commits[c.place] == c && c.acked != 0 && !c.lost {
-			n++
-		}
-	}
-	return n
-}
-
 // missing names what is not converged, "" if everything is.
 func (w *world) missing() string {
-	first := w.nodes[0]
+	var first *simNode // by whose vector all are judged: not one that has lost its neighbors' trust
+	live := 0
 	for _, n := range w.nodes {
+		if !n.left && !w.forkers[n.id] {
+			first = n
+			break
+		}
+	}
+	for _, n := range w.nodes {
+		if !n.left {
+			live++
+		}
+	}
+	for _, n := range w.nodes {
+		if n.left {
+			continue
+		}
 		if !n.up {
 			return n.name + " is down"
 		}
-		if n.core.VectorHash() != first.core.VectorHash() {
+		if !w.forkers[n.id] && n.core.VectorHash() != first.core.VectorHash() {
 			return n.name + " has another vector"
 		}
 		if n.core.TableHash() != first.core.TableHash() {
@@ -119,8 +96,8 @@ func (w *world) missing() string {
 				return n.name + " sees " + m.record.Name + " as " + string(n.core.stateOf(m))
 			}
 		}
-		if len(n.core.nodes.order) != len(w.nodes) {
-			return n.name + " does not know everybody"
+		if len(n.core.nodes.order) != live {
+			return fmt.Sprintf("%s knows %d of %d nodes", n.name, len(n.core.nodes.order), live)
 		}
 	}
 	return ""
@@ -128,20 +105,26 @@ func (w *world) missing() string {
 
 // checkSaves asserts that each acknowledged save is everywhere, and the same.
 func (w *world) checkSaves() {
+	if w.failure != "" {
+		return
+	}
+	var first *simNode
 	for _, n := range w.nodes {
+		if n.left || w.forkers[n.id] {
+			continue
+		}
 		for _, c := range w.made {
-			if c.acked == 0 || c.lost {
-				continue
-			}
-			log := n.disk.logs[c.log]
-			if uint64(len(log)) < c.sequence {
+			if c.acked != 0 && !c.lost && !n.disk.has[c] && !w.forkers[c.log.Node] {
 				w.fail("%s lacks sequence %d of a log of %s, saved and acknowledged", n.name, c.sequence, w.nodes[c.maker].name)
 				return
 			}
-			if log[c.sequence-1].hash != c.hash {
-				w.fail("%s has another commit at sequence %d of a log of %s", n.name, c.sequence, w.nodes[c.maker].name)
-				return
-			}
 		}
+		if first == nil {
+			first = n
+		}
+		if len(n.disk.has) != len(first.disk.has) {
+			w.fail("%s has %d commits, %s has %d", n.name, len(n.disk.has), first.name, len(first.disk.has))
+		}
+		n.checkHashes()
 	}
 }

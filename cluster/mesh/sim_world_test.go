@@ -47,12 +47,13 @@ type place struct {
 // simCommit is a commit as the world knows it.
 type simCommit struct {
 	place
-	hash   storage.Hash
-	size   int
-	admits storage.NodeID
-	acked  Time // 0: the saver never heard that it was saved
-	lost   bool // only a lost disk had it
-	maker  int
+	hash     storage.Hash
+	previous storage.Hash // of the same log
+	size     int
+	admits   storage.NodeID
+	acked    Time // 0: the saver never heard that it was saved
+	lost     bool // only a lost disk had it
+	maker    int
 }
 
 type world struct {
@@ -64,10 +65,14 @@ type world struct {
 	pairs  [][]*wirePair // by index, pairs[i][j] == pairs[j][i]
 
 	tickEvery time.Duration
-	bugs      bugs
-	simBugs   simBugs
+	unchecked bool // too many nodes to look at all after each step
 	noRepair  bool
 	watch     bool
+	clocks    bool                    // wall clocks jump
+	forkers   map[storage.NodeID]bool // may sign two commits for one place
+	twins     map[storage.NodeID]bool // live twice
+	alarms    map[AlarmKind]int
+	copies    map[copyKey]int // quiet seeds: notices by way and commit
 
 	commits map[place]*simCommit
 	made    []*simCommit
@@ -82,17 +87,16 @@ type world struct {
 	notices                      func(from, to *simNode, frame []byte)
 	stored                       func(n *simNode, c *simCommit)
 	steps                        int
+	swarm                        swarm
 }
 
-// simBugs are planted in the simulated store.
-type simBugs struct {
-	appendedBeforeSync bool
-	sameNonce          bool
-}
+// maxSteps of one seed; the largest take a tenth of it.
+const maxSteps = 4_000_000
 
 func newWorld(seed uint64) *world {
 	return &world{rng: rand.New(rand.NewPCG(seed, 0x6d657368)), now: Time(time.Hour),
-		tickEvery: TickEvery, commits: map[place]*simCommit{}}
+		tickEvery: TickEvery, commits: map[place]*simCommit{},
+		alarms: map[AlarmKind]int{}, forkers: map[storage.NodeID]bool{}, twins: map[storage.NodeID]bool{}}
 }
 
 func (w *world) fail(format string, args ...any) {
@@ -116,7 +120,9 @@ func (w *world) run(d time.Duration) {
 	for w.failure == "" && len(w.agenda) > 0 && w.agenda[0].at <= end {
 		h := heap.Pop(&w.agenda).(happening)
 		w.now = h.at
-		w.steps++
+		if w.steps++; w.steps > maxSteps && !w.unchecked {
+			w.fail("more than %d steps: something goes round and round", maxSteps)
+		}
 		h.do()
 	}
 	w.now = max(w.now, end)
@@ -189,6 +195,8 @@ type wirePair struct {
 	busy    [2]Time
 	arrived [2]Time // of the last frame: the wire keeps the order
 	blocked [2]bool
+	clogged [2]bool
+	stuck   [2][]func() // what waits where it is clogged
 	epoch   int
 	up      bool
 	upSince Time
@@ -227,105 +235,4 @@ func (w *world) transmit(p *wirePair, from *simNode, bytes int) Time {
 	p.bytes[1-d] += tcpAck
 	p.arrived[d] = max(p.arrived[d], p.busy[d].Add(p.latency))
 	return p.arrived[d]
-}
-
-// connect answers a dial.
-func (w *world) connect(from *simNode, to *simNode) {
-	p := w.pair(from, to)
-	life := from.life
-	fail := func(after time.Duration) {
-		w.in(after, func() {
-			if from.life == life && from.up {
-				from.core.DialFailed(w.now, to.id)
-				w.flush(from)
-			}
-		})
-	}
-	if p == nil || !p.exists {
-		fail(200 * time.Millisecond)
-		return
-	}
-	took := max(3*p.latency+time.Duration(1800*int64(time.Second)/p.rate), time.Millisecond)
-	w.in(took, func() {
-		switch {
-		case from.life != life || !from.up:
-		case p.up:
-			// the other side's dial came first
-		case !to.up || p.blocked[0] || p.blocked[1] || !to.admits(from.id):
-			fail(time.Second)
-		default:
-			p.epoch++
-			p.up, p.upSince = true, w.now
-			p.busy, p.arrived = [2]Time{w.now, w.now}, [2]Time{}
-			info := LinkInfo{RTT: 2*p.latency + time.Duration(500*int64(time.Second)/p.rate)}
-			to.core.LinkUp(w.now, from.id, info)
-			w.flush(to)
-			if p.up {
-				from.core.LinkUp(w.now, to.id, info)
-				w.flush(from)
-			}
-		}
-	})
-}
-
-// reset ends a connection: by closes it (nil: the network does).
-func (w *world) reset(p *wirePair, by *simNode) {
-	if !p.up {
-		return
-	}
-	p.up = false
-	p.epoch++
-	for _, n := range []*simNode{p.a, p.b} {
-		if n == by || !n.up {
-			continue
-		}
-		n, life, epoch := n, n.life, p.epoch
-		w.in(p.latency+time.Millisecond, func() {
-			if n.up && n.life == life && (p.epoch == epoch || !p.up) {
-				n.core.LinkDown(w.now, p.other(n).id)
-				w.flush(n)
-			}
-		})
-	}
-}
-
-// carry takes one frame across.
-func (w *world) carry(from *simNode, s Send) {
-	to := w.byID(s.Peer)
-	p := w.pair(from, to)
-	if p == nil || !p.up {
-		return
-	}
-	p.frames++
-	if w.notices != nil {
-		w.notices(from, to, s.Frame)
-	}
-	times := 1
-	if w.chance(w.loss) {
-		times = 0
-	} else if w.chance(w.dup) {
-		times = 2
-	}
-	epoch, d := p.epoch, p.dir(from)
-	for range times {
-		at := w.transmit(p, from, len(s.Frame)+frameOverhead)
-		if w.chance(w.reorder) {
-			at = at.Add(w.between(0, 20*p.latency+100*time.Millisecond))
-		}
-		w.at(at, func() {
-			if p.epoch == epoch && p.up && to.up && !p.blocked[d] {
-				to.core.Receive(w.now, from.id, s.Frame)
-				w.flush(to)
-			}
-		})
-	}
-}
-
-func (w *world) byID(id storage.NodeID) *simNode {
-	for _, n := range w.nodes {
-		if n.id == id {
-			return n
-		}
-	}
-	return nil
 }

@@ -2,19 +2,6 @@ package mesh
 
 import "github.com/erwik/erwik/events"
 
-// bugs are planted by tests, to see that the simulator finds them.
-type bugs struct {
-	excludeTold     bool // a copy excludes everybody who is told
-	knownStopsList  bool // a known checksum stops the list
-	keepUnion       bool // latest wins keeps names that either list excludes
-	noHint          bool // what was found by comparing is not passed on
-	shortIsAll      bool // a short answer to a pull is taken for all there is
-	trustLists      bool // a list is believed about nodes that its sender did not know
-	noReopen        bool // what comes while a link opens is not told on it
-	staleRecordWins bool // an older record replaces a newer one
-	believeDeath    bool // a node is dead because somebody says so
-}
-
 // advance lets the clock of the core follow the shell's, never backwards.
 func (c *Core) advance(now Time) { c.now = max(c.now, now) }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
@@ -70,18 +71,20 @@ type table struct {
 	poolHash uint64
 	pools    []oldPool // the last pools by hash, newest last
 
-	sum     uint64 // hash of all rows
-	changed Time   // when sum last changed
-	version uint64 // rises with whatever the graph is made of
-	counter uint64 // of own link records
-	limbo   []limbo
-	short   map[events.ShortID]*node // nil where two nodes have it
-	own     events.Set               // own links that others are to be told of
-	ownAt   Time                     // when
-	ownSaid Time                     // when any were told of last
-	fresh   []freshRecord            // to be passed on
-	freshAt Time                     // when, at the latest
-	stones  int
+	sum         uint64 // hash of all rows
+	changed     Time   // when sum last changed
+	version     uint64 // rises with whatever the graph is made of
+	counter     uint64 // of own link records
+	limbo       []limbo
+	short       map[events.ShortID]*node // nil where two nodes have it
+	own         events.Set               // own links that others are to be told of
+	ownAt       Time                     // when
+	ownSaid     Time                     // when any were told of last
+	fresh       []freshRecord            // to be passed on
+	freshAt     Time                     // when, at the latest
+	stones      int
+	poolVersion uint64   // rises when more than single links may have changed
+	edges       [][2]int // links that changed since the graph was made
 }
 
 // oldPool lets bitmaps be read that were written for an earlier pool.
@@ -153,6 +156,7 @@ func (c *Core) poolChanged() {
 		}
 	}
 	t.version++
+	t.poolVersion++
 }
 
 func hash8(domain string, parts ...[]byte) uint64 {
@@ -203,7 +207,6 @@ func (c *Core) rowChanged(n *node, old, now uint64) {
 	c.nodes.sum += mix - n.rowMix
 	n.rowMix = mix
 	c.nodes.changed, n.changed = c.now, c.now
-	c.nodes.version++
 }
 
 // setOut replaces n's record of its link to another node; nil takes it out.
@@ -212,8 +215,17 @@ func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
 	for len(n.out) <= to {
 		n.out = append(n.out, nil)
 	}
+	before := c.edge(n, c.nodes.at(to))
 	n.out[to] = r
 	c.rowChanged(n, linkHash(old), linkHash(r))
+	if c.edge(n, c.nodes.at(to)) != before && planted.Now != planted.StaleTree {
+		c.nodes.version++
+		c.nodes.edges = append(c.nodes.edges, [2]int{n.slot, to})
+		if len(c.nodes.edges) > MaxNodes { // dearer than all anew
+			c.nodes.edges = c.nodes.edges[:0]
+			c.nodes.poolVersion++
+		}
+	}
 }
 
 // dropOldLinks takes out n's link records of earlier incarnations.
@@ -237,6 +249,8 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 	old := n.record
 	n.record = r
 	c.rowChanged(n, recordHash(old), recordHash(r))
+	c.nodes.version++
+	c.nodes.poolVersion++
 	c.dropOldLinks(n)
 	c.persist("node/"+n.id.String(), r.Append(nil))
 	if !was {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -98,6 +99,9 @@ func (c *Core) setHeld(l *logState, sequence uint64, tip storage.Hash) {
 	}
 	o := l.origin
 	o.sum += hash - l.hash
+	if planted.Now == planted.VectorHashAdds {
+		o.sum += l.hash
+	}
 	l.hash = hash
 	var sum [8]byte
 	binary.BigEndian.PutUint64(sum[:], o.sum)

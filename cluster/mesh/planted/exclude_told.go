@@ -1,0 +1,6 @@
+//go:build planted_exclude_told
+
+package planted
+
+// Now is the mistake of this build.
+const Now = ExcludeTold
