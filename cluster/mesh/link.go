@@ -18,10 +18,10 @@ type link struct {
 	acked bool // the other side has acknowledged one of ours: it works both ways
 	since Time // of the last change of up
 
-	srtt     time.Duration // smoothed time until a frame is acknowledged; 0 = unknown
-	sample   time.Duration // the last one that srtt was made of
-	pullTime time.Duration // smoothed time to pull 1 KiB; 0 = unknown
-	bps      int64         // smoothed bytes a second of pulls; 0 = unknown
+	srtt     time.Duration    // smoothed time until a frame is acknowledged; 0 = unknown
+	samples  [2]time.Duration // the last ones that srtt was made of
+	pullTime time.Duration    // smoothed time to pull 1 KiB; 0 = unknown
+	bps      int64            // smoothed bytes a second of pulls; 0 = unknown
 	slow     bool
 	slowly   int         // heartbeats since it became slow
 	step     events.Step // cost by which this node reckons
@@ -237,12 +237,12 @@ func (c *Core) acknowledged(l *link, number uint64) {
 		if sample < healthyTo {
 			l.beatAt = min(l.beatAt, c.now.Add(announceEvery))
 		}
-	case !l.slow && sample < slowFrom: // one late answer is a busy neighbor; two are a link that is worse
-		l.srtt += (min(sample, max(l.sample, l.srtt)) - l.srtt) / 8
+	case !l.slow && sample < slowFrom: // late answers now and then are a busy neighbor; three on end are a link that is worse
+		l.srtt += (min(sample, l.samples[0], l.samples[1]) - l.srtt) / 8
 	default:
 		l.srtt += (sample - l.srtt) / 8
 	}
-	l.sample = sample
+	l.samples[0], l.samples[1] = l.samples[1], sample
 	l.srtt = max(l.srtt, 1)
 	l.flight = nil
 	before := l.usable()

@@ -11,7 +11,7 @@ import (
 
 // manyRecords of its own links make a node say them all anew in one set: a table
 // of sets is a tenth of a table of records.
-const manyRecords = 8
+const manyRecords = 4
 
 // urgency of what a node has to tell of its own links.
 type urgency int
