@@ -235,6 +235,7 @@ type Counters struct {
 	NoticesSent, NoticesReceived uint64 // copies of commit events
 	FramesSent, BytesSent        uint64
 	Pulls, PullsFailed           uint64
+	Hedges, HedgesWon            uint64 // pulls asked of a second source; those in which it was the quicker one
 	Superseded                   uint64 // queued notices that a newer one of their log replaced
 	Resent                       uint64 // frames sent once more
 }

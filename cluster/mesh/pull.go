@@ -14,8 +14,11 @@ type pull struct {
 	from     *node
 	logs     []*logState
 	ranges   []Range
-	progress Time // when something last came
-	expected time.Duration
+	started  Time
+	progress Time          // when something last came
+	begun    bool          // something came
+	expected time.Duration // until something comes
+	rival    *pull         // another pull of the same, until one of them brings something
 }
 
 // pullBook holds the open pulls and what is still to be asked for.
@@ -51,6 +54,7 @@ func (b *pullBook) source(l *logState) *node {
 func (b *pullBook) progressed(now Time, l *logState) {
 	if p := b.find(l.pull); p != nil && l.pull != 0 {
 		p.progress = now
+		p.begun = p.begun || p.rival == nil // else the shell says which of the two it was
 	}
 }
 
@@ -123,7 +127,7 @@ func (c *Core) bestSource(l *logState, shunned []int) (best *node, busy bool) {
 // considerFaster moves an open pull of l to a much faster neighbor.
 func (c *Core) considerFaster(l *logState) {
 	p := c.pulls.find(l.pull)
-	if p == nil || !p.from.link.slow {
+	if p == nil || !p.from.link.slow || p.rival != nil {
 		return
 	}
 	best, _ := c.bestSource(l, l.shunned)
@@ -202,7 +206,7 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 		return true // looked at again when a pull is over
 	}
 	b.nextID++
-	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, progress: c.now}
+	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, started: c.now, progress: c.now}
 	l.pull = p.id
 	b.open = append(b.open, p)
 	*made = append(*made, p)
@@ -215,18 +219,23 @@ func (b *pullBook) retry(at Time) {
 	}
 }
 
-// closePull forgets an open pull.
+// closePull forgets an open pull. If it has a rival, that one goes on.
 func (c *Core) closePull(p *pull) {
 	c.pulls.open = slices.DeleteFunc(c.pulls.open, func(o *pull) bool { return o == p })
+	heir := uint64(0)
+	if p.rival != nil {
+		heir = p.rival.id
+		p.rival.rival, p.rival = nil, nil
+	}
 	for _, l := range p.logs {
-		l.pull = 0
+		l.pull = heir
 	}
 	c.pulls.due = true
 }
 
 func (c *Core) pullProgress(id uint64, bytes int) {
 	if p := c.pulls.find(id); p != nil && bytes > 0 {
-		p.progress = c.now
+		c.begin(p)
 	}
 }
 
@@ -235,6 +244,7 @@ func (c *Core) pullDone(id uint64, bytes int, took time.Duration) {
 	if p == nil {
 		return
 	}
+	c.begin(p)
 	c.closePull(p)
 	var commits int64
 	for i, l := range p.logs {
@@ -333,6 +343,7 @@ func (c *Core) pullsBroken(n *node) {
 
 // tickPulls gives up pulls that stand still.
 func (c *Core) tickPulls() {
+	c.tickHedges()
 	for _, p := range slices.Clone(c.pulls.open) {
 		if planted.Now == planted.StalledPullKept {
 			break
