@@ -257,6 +257,9 @@ func (n *Node) act() {
 		ctx := n.beginPull(p.ID)
 		n.spawn(func() { n.pull(ctx, p) })
 	}
+	for _, s := range o.Share {
+		n.share(s)
+	}
 	for _, d := range o.Dig {
 		n.spawn(func() { n.dig(d.From, d.Log) })
 	}

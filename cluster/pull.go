@@ -27,6 +27,8 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 	} else if early != nil {
 		start = early.start
 		bytes, err = n.receive(ctx, early.conn, early.id, early.asked, p.ID)
+	} else if p.Big {
+		bytes, err = n.pullSplit(ctx, p)
 	} else {
 		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, 0)
 	}
@@ -34,7 +36,7 @@ func (n *Node) pull(ctx context.Context, p mesh.Pull) {
 		bytes, err = n.pullSpans(ctx, p.From, p.ID, spans, requestNoDeltas)
 	}
 	took := time.Since(start)
-	if early != nil && early.carried != nil {
+	if early != nil && early.carried != nil || p.Big {
 		took = 0 // says nothing of the link
 	}
 	cancelled := ctx.Err() != nil // or the node closes

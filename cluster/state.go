@@ -20,12 +20,16 @@ type state struct {
 	addresses []string // own, best first
 	counters  map[string]uint64
 	cancels   map[uint64]context.CancelFunc // of open pulls
+	splits    map[uint64]*splitPull         // of open pulls that are shared out
+	shares    map[uint64][]storage.NodeID   // sources of pulls that have not begun yet
 	digging   map[storage.LogID]bool        // logs whose fork is looked for
 }
 
 func (s *state) init() {
 	s.counters = make(map[string]uint64)
 	s.cancels = make(map[uint64]context.CancelFunc)
+	s.splits = make(map[uint64]*splitPull)
+	s.shares = make(map[uint64][]storage.NodeID)
 	s.digging = make(map[storage.LogID]bool)
 }
 
@@ -112,6 +116,7 @@ func (n *Node) cancelPull(id uint64) {
 	n.state.mu.Lock()
 	cancel := n.state.cancels[id]
 	delete(n.state.cancels, id)
+	delete(n.state.shares, id)
 	n.state.mu.Unlock()
 	if cancel != nil {
 		cancel()

@@ -46,6 +46,10 @@ const (
 	// More: the log waits until one is done.
 	MaxPulls     = 32
 	MaxPullsPeer = 4
+	// SplitFrom is how many commits of one log are worth sharing out among
+	// several sources, of which there are at most MaxSources.
+	SplitFrom  = 4096
+	MaxSources = 4
 	// MaxRanges in one pull.
 	MaxRanges = 64
 

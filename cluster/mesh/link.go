@@ -216,6 +216,7 @@ func (c *Core) nowUsable(l *link) {
 			c.want(log)
 		}
 	}
+	c.shareAll()
 }
 
 // acknowledged ends the flight that number names.

@@ -15,6 +15,7 @@ type Outputs struct {
 	Send    []Send
 	Pull    []Pull
 	Dig     []Dig
+	Share   []Share
 	Cancel  []uint64 // pulls by id: stop, and call neither PullDone nor PullFailed (either is ignored)
 	Dial    []Dial
 	Close   []Close
@@ -36,13 +37,13 @@ func (o *Outputs) reset() {
 	clear(o.Dig)
 	clear(o.Events)
 	clear(o.Alarms)
-	*o = Outputs{Persist: o.Persist[:0], Send: o.Send[:0], Pull: o.Pull[:0], Dig: o.Dig[:0], Cancel: o.Cancel[:0],
+	*o = Outputs{Persist: o.Persist[:0], Send: o.Send[:0], Pull: o.Pull[:0], Dig: o.Dig[:0], Share: o.Share[:0], Cancel: o.Cancel[:0],
 		Dial: o.Dial[:0], Close: o.Close[:0], Events: o.Events[:0], Alarms: o.Alarms[:0]}
 }
 
 // Empty reports whether there is nothing to do.
 func (o *Outputs) Empty() bool {
-	return len(o.Persist)+len(o.Send)+len(o.Pull)+len(o.Dig)+len(o.Cancel)+len(o.Dial)+len(o.Close)+len(o.Events)+len(o.Alarms) == 0
+	return len(o.Persist)+len(o.Send)+len(o.Pull)+len(o.Dig)+len(o.Share)+len(o.Cancel)+len(o.Dial)+len(o.Close)+len(o.Events)+len(o.Alarms) == 0
 }
 
 // Dig asks the shell to pull earlier parts of a log from a neighbor, further
@@ -90,6 +91,15 @@ type Pull struct {
 	ID     uint64 // never used twice in one life of the core
 	From   storage.NodeID
 	Ranges []Range // at most MaxRanges, one per log
+	// Big says that it is one range that is worth sharing out: other neighbors
+	// that hold all of it are named by Share, now or later.
+	Big bool
+}
+
+// Share names another source for an open pull that is Big.
+type Share struct {
+	ID   uint64
+	Also storage.NodeID
 }
 
 // Dial asks the shell to connect to a node that has no link, by its addresses

@@ -18,6 +18,7 @@ type pull struct {
 	progress Time          // when something last came
 	begun    bool          // something came
 	expected time.Duration // until something comes
+	also     []*node       // other sources of a big range
 	rival    *pull         // another pull of the same, until one of them brings something
 }
 
@@ -74,6 +75,9 @@ func (c *Core) want(l *logState) {
 	}
 	if l.pull != 0 {
 		c.considerFaster(l)
+		if p := c.pulls.find(l.pull); p != nil {
+			c.share(p)
+		}
 		return
 	}
 	if !l.wanted {
@@ -164,7 +168,8 @@ func (c *Core) dispatch() {
 	for _, p := range made {
 		p.expected = c.expected(p.from, 1)
 		c.count.Pulls++
-		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges})
+		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges, Big: p.big() && !p.from.link.slow})
+		c.share(p)
 	}
 }
 
@@ -195,7 +200,7 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 		part.After = 0
 	}
 	for _, p := range *made {
-		if p.from == best && len(p.ranges) < MaxRanges {
+		if p.from == best && len(p.ranges) < MaxRanges && !p.big() && part.Upto-part.After < SplitFrom {
 			p.ranges = append(p.ranges, part)
 			p.logs = append(p.logs, l)
 			l.pull = p.id
@@ -331,6 +336,11 @@ func (c *Core) wantMore(l *logState) {
 // pullsBroken gives up the pulls from a neighbor that is gone.
 func (c *Core) pullsBroken(n *node) {
 	for _, p := range slices.Clone(c.pulls.open) {
+		p.also = slices.DeleteFunc(p.also, func(o *node) bool { return o == n })
+		if p.from == n && len(p.also) > 0 { // the others go on
+			p.from, p.also = p.also[0], p.also[1:]
+			continue
+		}
 		if p.from == n {
 			c.out.Cancel = append(c.out.Cancel, p.id)
 			c.closePull(p)

@@ -48,6 +48,7 @@ func (c *Core) receiveSummary(n *node, s *summaryItem) {
 	if c.sessions.table.with == n && c.now > c.sessions.table.since {
 		c.sessions.table = session{}
 	}
+	c.shareAll()
 	opening := s.flags&summaryFirst != 0
 	c.compareVector(l, s, opening)
 	c.compareTable(l, s, opening)
