@@ -84,6 +84,7 @@ type Node struct {
 	carried carried
 	// carriedSent counts them.
 	carriedSent atomic.Uint64
+	lacking     atomic.Uint64 // commits known to be missing here
 }
 
 // ErrClosed is the cause of everything that Close ends.
@@ -221,6 +222,7 @@ func (n *Node) loop() {
 			n.coreMu.Lock()
 			n.core.Watch(watched)
 			n.core.Tick(n.now())
+			n.lacking.Store(n.core.Lacking())
 			n.act()
 			n.coreMu.Unlock()
 		}

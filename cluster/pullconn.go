@@ -200,7 +200,7 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		case <-a.gone:
 		case <-p.done:
 		}
-	case frameRequest, frameLocate, frameStories, framePiece:
+	case frameRequest, frameLocate, frameStories, framePiece, frameHeads:
 		if p.file && f.kind != framePiece {
 			p.node.count("pull_frame")
 			return fmt.Errorf("cluster: frame of type %d on a connection for files", f.kind)

@@ -43,6 +43,8 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 			end, err = p.locate(f.body)
 		case frameStories:
 			end, err = p.stories(f.body)
+		case frameHeads:
+			end, err = p.heads(f.body)
 		case framePiece:
 			sent, err = p.piece(id, f.body)
 		default:

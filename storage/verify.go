@@ -84,3 +84,7 @@ func (c *Commit) Objects(content []byte) []Object {
 	buildTree(c.Kind, c.Path, content, func(o Object) { all = append(all, o) })
 	return append(all, Object{"commit", c.Hash, c.Encode()})
 }
+
+// Check reports whether r is, byte for byte, what the owner of its log signed, and
+// under its hash. Whether that owner is admitted is another question.
+func (r Record) Check() error { return r.rebuildAs(r.Hash) }

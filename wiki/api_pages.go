@@ -27,6 +27,8 @@ type pageAnswer struct {
 	Conflict bool           `json:"conflict"`
 	Versions []versionEntry `json:"versions,omitempty"`
 	Nodes    nodesEntry     `json:"nodes"`
+	// Through names the node that the page was read from, while this one copies.
+	Through string `json:"through,omitempty"`
 }
 
 type nodesEntry struct {
@@ -79,7 +81,7 @@ func (h *Handler) apiGet(w http.ResponseWriter, r *http.Request) error {
 	if rev := query.Get("rev"); rev != "" {
 		return h.apiRevision(w, r, name, rev)
 	}
-	p, err := h.pages.Page(name)
+	p, from, err := h.lookup(r.Context(), name)
 	if err != nil {
 		return err
 	}
@@ -93,6 +95,10 @@ func (h *Handler) apiGet(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	a := h.describePage(p)
+	if a.Through = from; from != "" {
+		w.Header()["Cache-Control"] = valueNoCache
+		a.Nodes.Have = 0 // of this node's knowledge
+	}
 	if query.Get("fields") == "nodes" {
 		a.Text, a.Versions = "", nil
 	}
@@ -239,6 +245,11 @@ func (h *Handler) saveJSON(w http.ResponseWriter, r *http.Request, e page.Edit) 
 
 // save saves an edit and counts what became of it.
 func (h *Handler) save(r *http.Request, e page.Edit) (page.Saved, error) {
+	if e.OnTop && h.through != nil { // what is there may be elsewhere only, so far
+		if p, from, err := h.lookup(r.Context(), e.Name); err == nil && from != "" {
+			e.OnTop, e.Base = false, p.Heads
+		}
+	}
 	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.Save(r.Context(), e) })
 	return saved, err
 }

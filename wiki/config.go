@@ -65,6 +65,8 @@ type Config struct {
 	Mesh Mesh
 	// Feed carries the live events to readers. Nil: a new one.
 	Feed *Feed
+	// Through reads pages that are not here yet. Nil: nobody can be asked.
+	Through Through
 	// Ready reports whether the node serves, and why if it does not. Nil:
 	// always.
 	Ready func() (ready bool, reason string)

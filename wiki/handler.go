@@ -21,6 +21,7 @@ import (
 type Handler struct {
 	store       Store
 	mesh        Mesh
+	through     Through
 	feed        *Feed
 	ready       func() (bool, string)
 	pages       *page.Service
@@ -60,7 +61,8 @@ func NewHandler(cfg Config) (*Handler, error) {
 		renders:  make(chan struct{}, maxRenders),
 		log:      cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
 		clock:    cfg.Clock, node: node, nodeName: cmp.Or(cfg.NodeName, node.Short()), version: cfg.Version,
-		mesh: cfg.Mesh, doctor: cfg.Doctor,
+		through: cfg.Through,
+		mesh:    cfg.Mesh, doctor: cfg.Doctor,
 	}
 	if h.clock == nil {
 		h.clock = time.Now

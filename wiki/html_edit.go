@@ -27,7 +27,7 @@ func joinBase(heads []storage.Hash) string {
 
 // editPage serves GET /{page}?edit.
 func (h *Handler) editPage(w http.ResponseWriter, r *http.Request, name page.Name) error {
-	p, err := h.pages.Page(name)
+	p, _, err := h.lookup(r.Context(), name)
 	if err != nil {
 		return err
 	}

@@ -86,7 +86,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) error {
 	case query.Has("diff"):
 		return h.diffPage(w, r, name)
 	}
-	p, err := h.pages.Page(name)
+	p, from, err := h.lookup(r.Context(), name)
 	if err != nil {
 		return err
 	}
@@ -103,6 +103,8 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) error {
 		return h.missingPage(w, r, p)
 	case p.Conflict:
 		return h.conflictPage(w, r, p)
+	case from != "":
+		return h.lentPage(w, r, p, from)
 	}
 	return h.livePage(w, r, p)
 }
@@ -129,7 +131,7 @@ func (h *Handler) rawText(w http.ResponseWriter, r *http.Request, raw string) er
 			return err
 		}
 	} else {
-		p, err := h.pages.Page(name)
+		p, _, err := h.lookup(r.Context(), name)
 		if err != nil {
 			return err
 		}
@@ -214,6 +216,18 @@ func (h *Handler) savedNotice(r *http.Request, p *page.Page) []web.Notice {
 		n.Spread = spreadWords(s)
 	}
 	return []web.Notice{n}
+}
+
+// lentPage shows a page that another node has, while this one still copies.
+func (h *Handler) lentPage(w http.ResponseWriter, r *http.Request, p *page.Page, from string) error {
+	notice := web.Notice{Class: "warn", Text: "This node is still copying the wiki. The page was read through " + from + "; its history follows."}
+	html, _, err := h.articleHTML(r.Context(), h.pageChrome(p.Name, "read"), p, []web.Notice{notice})
+	if err != nil {
+		return err
+	}
+	w.Header()["Content-Type"], w.Header()["Cache-Control"] = valueHTML, valueNoCache
+	answer(w, r, http.StatusOK, html)
+	return nil
 }
 
 // oldPage shows an old revision.

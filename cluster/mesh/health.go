@@ -92,3 +92,19 @@ func (c *Core) noteLead(n *node, l *logState) {
 		n.leads, n.leadLog = c.now, l
 	}
 }
+
+// Lacking is how many commits are known to be missing here: those that open
+// pulls ask for, and those that wait for one.
+func (c *Core) Lacking() (commits uint64) {
+	for _, p := range c.pulls.open {
+		for i, l := range p.logs {
+			commits += p.ranges[i].Upto - min(l.held, p.ranges[i].Upto)
+		}
+	}
+	for _, l := range c.pulls.wanted {
+		if best, _ := c.bestSource(l, nil); best != nil {
+			commits += best.holding(l) - l.held
+		}
+	}
+	return commits
+}

@@ -189,7 +189,7 @@ func newServer(handler http.Handler, log *slog.Logger) *http.Server {
 
 func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 	return wiki.NewHandler(wiki.Config{
-		Store: n.store, Mesh: n.member, Feed: n.feed, Site: s.site, NodeName: s.name, Version: programVersion(),
+		Store: n.store, Mesh: n.member, Through: n.member.ReadThrough, Feed: n.feed, Site: s.site, NodeName: s.name, Version: programVersion(),
 		EditToken: s.editToken, Trusted: s.trusted(), OperatorKey: key, Logger: n.log,
 		Ready: func() (bool, string) {
 			ready, err := n.member.Ready()
