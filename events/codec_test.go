@@ -246,6 +246,54 @@ func FuzzRecord(f *testing.F) {
 	})
 }
 
+// sampleSet is a set of three links.
+func sampleSet(t testing.TB) *LinkSet {
+	key, from := goldenKey(1)
+	s := &LinkSet{From: from, Incarnation: 1763690000123, Counter: 300, Links: []LinkState{
+		{To: ShortID{1}, Step: 4, Up: true}, {To: ShortID{2}}, {To: ShortID{9, 9}, Step: MaxStep, Up: true}}}
+	s.Sign(key)
+	return s
+}
+
+// TestLinkSet: a set is read as it was written, its signature covers every byte,
+// and what is out of order or over its limits is refused.
+func TestLinkSet(t *testing.T) {
+	s := sampleSet(t)
+	b := s.Append(nil)
+	back, err := DecodeLinkSet(b)
+	if err != nil || back.Verify() != nil {
+		t.Fatal(err, back.Verify())
+	}
+	if l := back.Link(2, storage.NodeID{9, 9, 1}); !l.Up || l.Step != MaxStep || l.Counter != 300 || l.In != back {
+		t.Errorf("%+v", l)
+	}
+	for i := range b {
+		bent := bytes.Clone(b)
+		bent[i] ^= 1
+		if got, err := DecodeLinkSet(bent); err == nil && got.Verify() == nil {
+			t.Errorf("byte %d changed, and nobody noticed", i)
+		}
+	}
+	bad := *s
+	bad.Links = []LinkState{s.Links[1], s.Links[0]}
+	if _, err := DecodeLinkSet(bad.Append(nil)); err == nil {
+		t.Error("a set out of order is read")
+	}
+	bad.Links = nil
+	if _, err := DecodeLinkSet(bad.Append(nil)); err == nil {
+		t.Error("an empty set is read")
+	}
+}
+
+func FuzzLinkSet(f *testing.F) {
+	f.Add(sampleSet(f).Append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := DecodeLinkSet(b); err == nil && !bytes.Equal(s.Append(nil), b) {
+			t.Fatalf("not canonical: %x", b)
+		}
+	})
+}
+
 func FuzzLinkRecord(f *testing.F) {
 	l := &LinkRecord{Step: 3, Up: true, Incarnation: 9, Counter: 300}
 	f.Add(l.Append(nil))

@@ -44,6 +44,8 @@ func TestGoldenBytes(t *testing.T) {
 	record.Sign(key)
 	goldenFile(t, "record.hex", record.Append(nil))
 
+	goldenFile(t, "linkset.hex", sampleSet(t).Append(nil))
+
 	log := storage.LogID{Node: origin, Nonce: 0x0123456789abcdef}
 	commit := NewCommit(log, 42, storage.Hash{1, 2, 3}, "MyPantsAreMelting")
 	neighbor := NewNeighbor(origin, record)

@@ -25,6 +25,8 @@ func sampleFrame() frame {
 		&subjectsItem{[]prefixDigest{{prefixOf(idOf(1)), digestOf(1)}}},
 		&nodeItem{recordOf(idOf(3), "e3", 8)},
 		&linkItem{link},
+		&linksItem{&events.LinkSet{From: idOf(1), Incarnation: 9, Counter: 301, Links: []events.LinkState{
+			{To: events.ShortOf(idOf(2)), Step: 4, Up: true}, {To: events.ShortOf(idOf(3))}}}},
 	}}
 }
 
