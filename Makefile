@@ -9,7 +9,13 @@ DATA ?= data
 TOOLS := git:git ip:iproute2 tc:iproute2 nft:nftables pgrep:procps unshare:util-linux nsenter:util-linux \
 	dockerd:docker.io docker:docker.io iptables:iptables docker-compose:docker-compose
 
-.PHONY: help build image run test test-deps race sim mutants scale bench fuzz lint cover clean
+# Each decoder of what comes from outside: event, node record, link set (the
+# table's deltas), frame, pull answer, commit, page name, body of the HTTP API,
+# bundle.
+DECODERS := events:FuzzEvent events:FuzzRecord events:FuzzLinkSet cluster/mesh:FuzzFrame cluster:FuzzRecords \
+	storage:FuzzParse wiki/page:FuzzName wiki:FuzzParsePut wiki/gitsource:FuzzBundle
+
+.PHONY: help build image run test test-deps race sim mutants scale bench fuzz fuzz-decoders nightly lint cover clean
 
 help: ## print the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +42,8 @@ test-deps: ## install what the tests need (Debian, as root)
 	@[ "$$(id -u)" = 0 ] || { echo "The tests in network namespaces and containers need root: sudo make test" >&2; exit 1; }
 
 test: test-deps lint build ## run every test, verbosely; nothing is skipped
-	CGO_ENABLED=0 $(GO) test -v -count=1 -timeout 30m ./...
+	CGO_ENABLED=0 $(GO) test -v -count=1 -timeout 40m ./...
+	$(MAKE) fuzz-decoders
 
 race: ## run the unit tests under the race detector
 	$(GO) test -race -count=1 ./storage/... ./events/... ./wiki/... ./cluster/... ./cmd/...
@@ -55,9 +62,20 @@ scale: ## count what a save costs as the simulated mesh grows: make scale SIZES=
 bench: build ## run the benchmarks beside their limits
 	$(GO) run ./integration/bench -erwik bin/erwik
 
+fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each
+	@for f in $(DECODERS); do echo "$$f"; \
+	  $(GO) test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 20s ./$${f%%:*} || exit 1; done
+
+nightly: build ## 10,000 seeds, 1,000 kills, 1,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
+	$(MAKE) sim SEEDS=10000
+	ERWIK_CORRUPTIONS=1000 $(GO) test -v -count=1 -timeout 1h -run 'TestCorruption' ./storage
+	ERWIK_PARTITIONS=10000 $(GO) test -v -count=1 -timeout 1h -run 'TestPartitions' ./wiki/page
+	ERWIK_KILLS=1000 ERWIK_IDLE_MINUTES=15 $(GO) test -v -count=1 -timeout 2h -run 'TestKillNine|TestIdleSlowLink|TestFifty' ./integration
+	$(MAKE) fuzz FUZZTIME=2m
+
 fuzz: ## run each fuzz target for 20 s
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime 20s $$p || exit 1; done; done
+	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; done; done
 
 lint: ## gofmt and vet find nothing to change
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }

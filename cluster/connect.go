@@ -21,6 +21,11 @@ const (
 	// eagerPull is up to which round trip the dialer of a link opens the pull
 	// connection at once; on slower links the first pull opens it.
 	eagerPull = 200 * time.Millisecond
+	// meshKeepAlive is the time between TCP's own probes of an idle connection,
+	// at both ends. Heartbeats find a dead link sooner; these only keep address
+	// translators from forgetting the pull connection. At the usual 15 s they
+	// carry more than all else on an idle link.
+	meshKeepAlive = 5 * time.Minute
 )
 
 // connections holds the pull connections and who is linked.
@@ -63,7 +68,7 @@ func (n *Node) remember(id storage.NodeID, address string) {
 }
 
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	return (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, "tcp", address)
+	return (&net.Dialer{KeepAlive: meshKeepAlive}).DialContext(ctx, "tcp", address)
 }
 
 // dialTLS connects to address and proves both keys.

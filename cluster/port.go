@@ -325,6 +325,9 @@ func (p *Port) secure(conn net.Conn, web *webConn) error {
 			counted.belongs(p.node.health.peer(peer)) // strangers get no notes
 			web.forget()
 		}
+		if tcp, ok := web.Conn.(*net.TCPConn); ok {
+			tcp.SetKeepAlivePeriod(meshKeepAlive)
+		}
 		return p.node.serve(secure, proto)
 	}
 	web.paced()

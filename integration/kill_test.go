@@ -18,7 +18,7 @@ func contains(text []byte, part string) bool { return bytes.Contains(text, []byt
 // over. No save that was acknowledged may be missing anywhere afterwards.
 // ERWIK_KILLS sets how often.
 func TestKillNine(t *testing.T) {
-	cycles := 50
+	cycles := 200
 	if v, err := strconv.Atoi(os.Getenv("ERWIK_KILLS")); err == nil {
 		cycles = v
 	}

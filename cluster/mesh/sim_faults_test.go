@@ -253,7 +253,7 @@ func (w *world) liveness(s swarm) {
 // somebody must hear of it where all are linked with all (two that hang on one
 // neighbor displace one another's links too soon), and what both have saved must get out. Then one stops.
 func (w *world) parted(slow bool) {
-	w.run(time.Minute)
+	w.run(2 * time.Minute)
 	if !slow && w.swarm.shape == 0 && w.failure == "" && w.alarms[AlarmTwin]+w.alarms[AlarmFork] == 0 {
 		w.fail("nobody was told that a key is used twice")
 	}
