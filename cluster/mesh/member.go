@@ -58,6 +58,7 @@ func (c *Core) admit(id storage.NodeID) {
 	if c.nodes.admitted[id] {
 		return
 	}
+	c.unban(id)
 	c.nodes.admitted[id] = true
 	c.limboDue = true
 	for _, n := range c.nodes.slots { // limbo may not have kept everything that was told of its logs
@@ -182,6 +183,9 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		c.hearSelf(from, r)
 		return
 	}
+	if c.fromBanned(from, r.ID) {
+		return
+	}
 	if !c.nodes.admitted[r.ID] && planted.Now != planted.UnadmittedTaken {
 		c.wait(limbo{from: from, record: r})
 		return
@@ -206,6 +210,9 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	if r.From == c.cfg.Self {
 		c.hearOwnLink(from, r)
+		return
+	}
+	if c.fromBanned(from, r.From) {
 		return
 	}
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
@@ -324,6 +331,9 @@ func (c *Core) learn(r *events.Record, tell bool) {
 		return
 	}
 	self := c.nodes.at(c.self)
+	if c.fromBanned(nil, r.ID) {
+		return
+	}
 	if !c.nodes.admitted[r.ID] {
 		c.wait(limbo{from: self, record: r})
 		return
