@@ -33,6 +33,7 @@ type cut struct {
 type ban struct {
 	commit *Commit
 	node   NodeID // who is banned
+	name   string // by which it was known
 	cuts   []cut
 }
 
@@ -60,7 +61,11 @@ func parseBan(c *Commit, content []byte) (ban, error) {
 	if !found {
 		return wrong("version")
 	}
-	for text != "" {
+	line, rest, found := strings.Cut(text, "\n")
+	if b.name, err = strconv.Unquote(strings.TrimPrefix(line, "name ")); err != nil || !found || line+"\n" != banName(b.name) {
+		return wrong("name")
+	}
+	for text = rest; text != ""; {
 		var line string
 		line, text, found = strings.Cut(text, "\n")
 		f := strings.Split(line, " ")
@@ -87,10 +92,12 @@ func parseBan(c *Commit, content []byte) (ban, error) {
 	return b, nil
 }
 
-// Ban bans a node by an entry in this node's log, which keeps of it what is held
+func banName(name string) string { return fmt.Sprintf("name %q\n", name[:min(len(name), 100)]) }
+
+// Ban bans a node, known by a name, by an entry in this node's log, which keeps of it what is held
 // here now. ErrInvalid says that this node can't: its ban would not count.
-func (s *Store) Ban(ctx context.Context, node NodeID) error {
-	content := []byte(banHeader)
+func (s *Store) Ban(ctx context.Context, node NodeID, name string) error {
+	content := []byte(banHeader + banName(name))
 	s.mu.Lock()
 	reason := s.mayBan(s.self, node)
 	if old, banned := s.mu.verdicts[node]; reason == "" && banned && old.banned {
@@ -140,6 +147,7 @@ func (s *Store) mayBan(by, node NodeID) string {
 // Ban is a ban that this node knows.
 type Ban struct {
 	Node NodeID
+	Name string // by which it was known
 	By   NodeID
 	At   time.Time // as the one who banned says
 	// Void says why it does not count; "" if it does.
@@ -153,7 +161,7 @@ func (s *Store) Bans() []Ban {
 	defer s.mu.Unlock()
 	all := make([]Ban, len(s.mu.bans))
 	for i, b := range s.mu.bans {
-		all[i] = Ban{b.node, b.commit.Log.Node, time.Unix(b.commit.Committer.Time, 0).UTC(), s.mu.void[b.commit.Hash]}
+		all[i] = Ban{b.node, b.name, b.commit.Log.Node, time.Unix(b.commit.Committer.Time, 0).UTC(), s.mu.void[b.commit.Hash]}
 	}
 	return all
 }

@@ -22,7 +22,7 @@ func mustAdmit(t testing.TB, s *Store, others ...*Store) {
 
 func mustBan(t testing.TB, s *Store, node NodeID) {
 	t.Helper()
-	if err := s.Ban(context.Background(), node); err != nil {
+	if err := s.Ban(context.Background(), node, "n"); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -117,7 +117,7 @@ func TestBanOfTheOneThroughWhomItJoined(t *testing.T) {
 	exchange(t, a, c)
 	exchange(t, b, a)
 	exchange(t, c, a)
-	if err := b.Ban(context.Background(), a.Node()); !errors.Is(err, ErrInvalid) {
+	if err := b.Ban(context.Background(), a.Node(), "a"); !errors.Is(err, ErrInvalid) {
 		t.Fatalf("b bans a, through which it joined: %v", err)
 	}
 	mustBan(t, b, c.Node())
@@ -384,7 +384,7 @@ func TestBansThatAreNotInOrder(t *testing.T) {
 	good := line("00000000000000aa", "7", tip)
 	c := Commit{Path: BanPrefix + b.Node().String(), Log: LogID{Node: a.Node(), Nonce: 1}}
 	for _, text := range []string{"", good, line("00000000000000aa", "10", tip) + good} {
-		if _, err := parseBan(&c, []byte(banHeader+text)); err != nil {
+		if _, err := parseBan(&c, []byte(banHeader+banName("e\"2")+text)); err != nil {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
@@ -392,14 +392,19 @@ func TestBansThatAreNotInOrder(t *testing.T) {
 		"x", "\n", good + good, good[:len(good)-1], line("aa", "7", tip), line("00000000000000AA", "7", tip), line("00000000000000aa", "07", tip),
 		line("00000000000000aa", "0", tip), line("00000000000000aa", "7", tip[:38]), good + line("00000000000000aa", "10", tip),
 	} {
-		if _, err := parseBan(&c, []byte(banHeader+text)); !errors.Is(err, ErrInvalid) {
+		if _, err := parseBan(&c, []byte(banHeader+banName("e\"2")+text)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q is taken: %v", text, err)
+		}
+	}
+	for _, text := range []string{banHeader, banHeader + good, banHeader + "name x\n" + good, banHeader + "name `x`\n", banHeader + "name \"x\""} {
+		if _, err := parseBan(&c, []byte(text)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q is taken: %v", text, err)
 		}
 	}
 	for _, path := range []string{BanPrefix + "x", SignerPrefix + b.Node().String(), BanPrefix + a.Node().String()} {
 		bad := c
 		bad.Path = path
-		if _, err := parseBan(&bad, []byte(banHeader)); !errors.Is(err, ErrInvalid) {
+		if _, err := parseBan(&bad, []byte(banHeader+banName("x"))); !errors.Is(err, ErrInvalid) {
 			t.Errorf("a ban at %s is taken: %v", path, err)
 		}
 	}

@@ -68,7 +68,7 @@
 // the one who admits joined through the other, "joined" and a line feed.
 //
 // A ban is a commit of kind ban at .erwik/bans/<node id> with the text "erwik ban
-// 1", a line feed, and for each log of the banned node that it leaves something of,
+// 1", a line feed, "name", the quoted name, a line feed, and for each log of the banned node that it leaves something of,
 // in the order of the bytes of their lines, "log <16 hex> <sequence> <commit>"
 // and a line feed: the log's random part and its last commit that counts. A log
 // that forks may be named once for each branch. Which bans count, and what does

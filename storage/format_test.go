@@ -58,7 +58,7 @@ func goldenCommits() map[string]Record {
 		"edit":   {edit, []byte("ä\r\nno end of line")},
 		"delete": {gone, nil},
 		"admit":  {admit, []byte("erwik signer 1\nname e2\n")},
-		"ban":    {ban, []byte("erwik ban 1\nlog 0000000000000007 12 " + strings.Repeat("0a", 20) + "\nlog fedcba9876543210 3 " + strings.Repeat("b0", 20) + "\n")},
+		"ban":    {ban, []byte("erwik ban 1\nname \"e2\"\nlog 0000000000000007 12 " + strings.Repeat("0a", 20) + "\nlog fedcba9876543210 3 " + strings.Repeat("b0", 20) + "\n")},
 	}
 	for _, r := range all {
 		r.finish(r.Content)

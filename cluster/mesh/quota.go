@@ -110,6 +110,9 @@ func (c *Core) Blame(now Time, peer storage.NodeID, reason Drop) {
 	c.advance(now)
 	n := c.nodes.byID[peer]
 	c.drop(n, reason)
+	if n != nil && n.link != nil && reason == DropFlood {
+		n.link.beatAt = min(n.link.beatAt, now.Add(time.Second)) // what was lost by it, the vectors tell
+	}
 	c.settle()
 }
 
