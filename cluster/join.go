@@ -178,6 +178,8 @@ func (n *Node) checkJoin(conn *tls.Conn, asked joinMessage, from storage.NodeID)
 	return records, secret, err
 }
 
+var errRefused = errors.New("refused")
+
 var errBanned = errors.New("this node was banned from the mesh, and no token lets it in again. With a new data directory it is another node, which may join; its pages can be exported before")
 
 // welcome admits the node that stands first and takes over what it knows.
@@ -205,7 +207,7 @@ func (n *Node) join(address string, token Token) {
 		}
 		n.setJoinError(fmt.Errorf("join %s: %w", address, err))
 		level := slog.LevelWarn
-		if ready, _ := n.Ready(); ready {
+		if ready, _ := n.Ready(); ready && !errors.Is(err, errRefused) {
 			level = slog.LevelDebug // a member already: this one may have gone for good
 		}
 		n.log.Log(n.ctx, level, "join", "address", address, "err", err, "retry_in", wait.String())
@@ -245,7 +247,7 @@ func (n *Node) joinOnce(address string, token Token) error {
 		return err
 	}
 	if answer.Error != "" {
-		return fmt.Errorf("refused: %.500s", answer.Error)
+		return fmt.Errorf("%w: %.500s", errRefused, answer.Error)
 	}
 	proof, err := hex.DecodeString(answer.Proof)
 	if err != nil || !hmac.Equal(proof, joinProof(token.Secret, roleListener, exporter)) {

@@ -61,6 +61,9 @@ const (
 	MaxFrames = 20_000
 	MaxBytes  = 8 << 20
 	MaxItems  = 40_000
+	// MaxWords is how many words of one node on its links are taken in one second,
+	// a set counting as one. More is dropped (DropFlap); tables are compared later.
+	MaxWords = 50
 )
 
 // Times of the core. The shell calls Tick every TickEvery.

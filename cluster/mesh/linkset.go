@@ -177,6 +177,9 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		c.refute(s.Incarnation)
 		return
 	}
+	if !c.mayChange(a, from) {
+		return
+	}
 	for _, r := range fresh {
 		to := c.nodes.byID[r.To].slot
 		old := a.outTo(to)

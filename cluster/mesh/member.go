@@ -233,6 +233,9 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		c.drop(from, DropSignature)
 		return
 	}
+	if !c.mayChange(a, from) {
+		return
+	}
 	old := a.outTo(b.slot)
 	c.setOut(a, b.slot, r)
 	c.tellRecord(recordKey{a.slot, b.slot}, from, costOnly(old, r))

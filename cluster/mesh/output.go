@@ -164,6 +164,7 @@ const (
 	DropStale      Drop = "stale"      // an older record, incarnation or tombstone
 	DropFork       Drop = "fork"       // another commit in a place that is taken
 	DropFlood      Drop = "flood"      // more of a neighbor in one second than its quota
+	DropFlap       Drop = "flap"       // more words of a node on its links in one second than MaxWords
 	DropBanned     Drop = "banned"     // a word of a banned node
 	DropPull       Drop = "pull"       // a pull connection that breaks limits or form; the shell tells
 	DropCommit     Drop = "commit"     // a commit that nobody signed so; the shell tells

@@ -48,6 +48,22 @@ func (c *Core) mayTake(l *link, size int) bool {
 	return c.spend(l, &l.quota.bytes, size, MaxBytes) && c.spend(l, &l.quota.frames, 1, MaxFrames)
 }
 
+// mayChange counts a verified word of a node on its links, whoever brought it:
+// a node that changes its links faster is heard of later, by comparing tables.
+func (c *Core) mayChange(origin, from *node) bool {
+	if c.now >= origin.wordsUntil {
+		origin.words, origin.wordsUntil = 0, c.now.Add(time.Second)
+	}
+	if origin.words++; origin.words <= MaxWords {
+		return true
+	}
+	c.drop(from, DropFlap)
+	if origin.words == MaxWords+1 { // its signature proves that it said so
+		c.blame(origin, DropFlap)
+	}
+	return false
+}
+
 // blame counts what a neighbor should not have done. Whoever does it again and
 // again is named by an alarm.
 func (c *Core) blame(n *node, reason Drop) {
@@ -84,6 +100,7 @@ type blames struct {
 // honest ones do rarely or never before an alarm names it.
 var blameFrom = map[Drop]int{
 	DropFlood:      5, // seconds
+	DropFlap:       5, // seconds
 	DropFrame:      5,
 	DropSignature:  20,
 	DropUnadmitted: 2000,
@@ -95,6 +112,7 @@ var blameFrom = map[Drop]int{
 
 var blameText = map[Drop]string{
 	DropFlood:      "it goes on sending more than its share (OPERATING, Limits); what is over it is dropped",
+	DropFlap:       "it goes on changing its word on its links many times a second",
 	DropFrame:      "it goes on sending frames that are too long or not in the form of the protocol",
 	DropSignature:  "it goes on sending events or records that are not signed by whom they name",
 	DropUnadmitted: "it goes on sending the words of nodes that nobody admitted",

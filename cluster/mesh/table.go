@@ -40,6 +40,8 @@ type node struct {
 	dead        bool
 	dial        dial
 	blames      map[Drop]*blames
+	words       int // on its links, taken in this second
+	wordsUntil  Time
 }
 
 // member reports whether n belongs to the pool.
@@ -272,7 +274,9 @@ func (c *Core) drop(n *node, reason Drop) {
 		key.Peer = n.id
 	}
 	c.drops[key]++
-	c.blame(n, reason)
+	if reason != DropFlap { // that is blamed on who signed it
+		c.blame(n, reason)
+	}
 }
 
 // alarmOnce raises an alarm unless the same one was raised before.

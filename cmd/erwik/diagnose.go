@@ -116,6 +116,9 @@ func (n *node) joinFinding(h *cluster.Health) finding {
 
 // joinAdvice says what to do about a join that fails.
 func joinAdvice(err error) string {
+	if strings.Contains(err.Error(), "was banned") {
+		return "nothing on this machine changes that. Move the data directory away (its pages are in it:  erwik export) and join anew as another node"
+	}
 	if strings.Contains(err.Error(), "refused: ") {
 		return "the other node is reached but does not let this one in: run  erwik token --data DIR  on its machine, and start this node with that --token; or give both the same ERWIK_SECRET (or --secret-file)"
 	}
