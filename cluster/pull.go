@@ -197,6 +197,7 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 	})
 	if errors.Is(err, errChunk) {
 		n.count("pull_chunk")
+		n.blame(peer, mesh.DropPull)
 		return err
 	}
 	if err == nil || errors.Is(err, errNoBase) {
