@@ -174,7 +174,7 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		return
 	}
 	if own {
-		c.refute(s.Incarnation)
+		c.refute(s.Incarnation, true)
 		return
 	}
 	if !c.mayChange(a, from) {

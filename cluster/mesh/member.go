@@ -89,14 +89,18 @@ func (c *Core) setSelf(r *events.Record, unixMillis uint64) {
 	c.tellAll(events.NewNeighbor(self.id, r))
 }
 
-// refute answers news that this node is dead, or a younger record of it.
-func (c *Core) refute(heard uint64) {
+// refute answers news that this node is dead, or a younger record of it. Only
+// what its own key has signed speaks for a twin: anybody can say that it is dead.
+func (c *Core) refute(heard uint64, own bool) {
 	self := c.nodes.at(c.self)
 	if self.record == nil || heard < c.incarnation || c.now < c.refuteAt || planted.Now == planted.NoRefutation {
 		return
 	}
 	c.refuteAt = c.now.Add(time.Second)
-	if c.refuted++; c.refuted == 5 {
+	if own {
+		c.refuted++
+	}
+	if own && c.refuted == 5 {
 		c.alarmOnce(Alarm{Kind: AlarmTwin, Node: self.id, Text: "this node's own record is raised elsewhere again and again: another process may use its key"})
 	}
 	r := *self.record
@@ -112,14 +116,14 @@ func (c *Core) hearSelf(from *node, r *events.Record) {
 		return
 	}
 	if c.mayCheck(from) && c.verifyRecord(r) {
-		c.refute(r.Incarnation)
+		c.refute(r.Incarnation, true)
 	}
 }
 
 // hearOwnLink does the same for this node's word on a link.
 func (c *Core) hearOwnLink(from *node, r *events.LinkRecord) {
 	if c.neverSaid(r) && c.mayCheck(from) && c.verifyLink(r) {
-		c.refute(r.Incarnation)
+		c.refute(r.Incarnation, true)
 	}
 }
 
@@ -258,7 +262,7 @@ func (c *Core) takeNews(from *node, e *events.Event) {
 		return
 	}
 	if e.Dead.Node == c.cfg.Self {
-		c.refute(e.Dead.Incarnation)
+		c.refute(e.Dead.Incarnation, false)
 		return
 	}
 	n := c.nodes.byID[e.Dead.Node]

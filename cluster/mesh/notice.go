@@ -128,6 +128,9 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 			return
 		}
 	}
+	if l != nil && l == c.vector.own && e.Commit.Sequence > l.held {
+		c.twin(l) // the signature has been checked
+	}
 	if l == nil {
 		if l = c.addLog(e.Commit.Log); l == nil {
 			c.drop(from, DropFull)
