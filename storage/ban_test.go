@@ -303,6 +303,34 @@ func checkAgainstScratch(t *testing.T, s *Store) {
 	}
 }
 
+// TestForkOfABannedLog: what the owner of a log signs after its ban in the place of
+// what was there before is not shown, whether it comes before that or after.
+func TestForkOfABannedLog(t *testing.T) {
+	a, b, c := trio(t)
+	made := mustSave(t, b, page("P.md", "one"), page("Q.md", "two"), page("R.md", "three"))
+	all := ownRecords(t, b)
+	exchange(t, a, b)
+	mustBan(t, a, b.Node())
+	e := &equivocator{s: b, like: made[0]}
+	after := slices.IndexFunc(all, func(r Record) bool { return r.Hash == made[0].Hash })
+	forged := e.commit(all[after], rand.New(rand.NewPCG(1, 1)))
+	bans := ownRecords(t, a)
+	mustReceive(t, c, bans)
+	mustReceive(t, c, all[:after+1])
+	mustReceive(t, c, []Record{forged}) // alone it is not known to be a second one
+	mustReceive(t, c, all[after+1:])    // part of it begins a branch after it was taken
+	exchange(t, c, a)
+	exchange(t, a, c)
+	if x, y := a.Stats(), c.Stats(); x.Digest != y.Digest || x.Pages != 3 {
+		t.Errorf("a: %+v\nc: %+v", x, y)
+	}
+	for i, path := range []string{"P.md", "Q.md", "R.md"} {
+		if got := headHashes(t, c, path); !slices.Equal(got, []Hash{made[i].Hash}) {
+			t.Errorf("%s: heads %v", path, got)
+		}
+	}
+}
+
 func TestBansSurviveARestart(t *testing.T) {
 	disk := vfs.NewMem()
 	a, b := openTest(t, disk, "a"), openTest(t, vfs.NewMem(), "b")
