@@ -25,7 +25,7 @@ func (n *Node) carry(commits []storage.Committed) carried {
 	n.conns.mu.Lock()
 	alone := len(n.conns.linked) == 0
 	n.conns.mu.Unlock()
-	if alone || len(commits) != 1 || c.Kind == storage.KindAdmit {
+	if alone || len(commits) != 1 || c.Kind == storage.KindAdmit || c.Kind == storage.KindBan {
 		return carried{}
 	}
 	chunk := appendRecord(nil, storage.Record{Commit: c.Commit, Content: c.Content}, func(h storage.Hash) ([]byte, bool) {

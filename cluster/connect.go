@@ -35,6 +35,7 @@ type connections struct {
 	dialing map[storage.NodeID]chan struct{}
 	joined  map[storage.NodeID]string // address by which a node was joined
 	linked  map[storage.NodeID]bool
+	guests  map[storage.NodeID]*guest
 	closed  bool
 }
 
@@ -43,6 +44,7 @@ func (c *connections) init() {
 	c.dialing = make(map[storage.NodeID]chan struct{})
 	c.joined = make(map[storage.NodeID]string)
 	c.linked = make(map[storage.NodeID]bool)
+	c.guests = make(map[storage.NodeID]*guest)
 }
 
 func (c *connections) closeAll() {
@@ -153,8 +155,20 @@ func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 
 // Frame hands a neighbor's frame to the core.
 func (n *Node) Frame(peer storage.NodeID, frame []byte) {
+	g := n.conns.guest(peer)
+	took, first := g.frame(len(frame))
+	if !took {
+		n.count("frame_flood")
+		if first {
+			n.blame(peer, mesh.DropFlood)
+		}
+		return
+	}
 	n.foresee(peer, frame)
-	n.put(func(c *mesh.Core, now mesh.Time) { c.Receive(now, peer, frame) })
+	n.put(func(c *mesh.Core, now mesh.Time) {
+		g.waiting.Add(-1)
+		c.Receive(now, peer, frame)
+	})
 }
 
 // Down tells the core that a link is gone, and ends pulls over it.
@@ -262,7 +276,17 @@ func (n *Node) addPull(p *pullConn) error {
 func (n *Node) runPull(p *pullConn) {
 	stop := context.AfterFunc(n.ctx, func() { p.close(ErrClosed) })
 	defer stop()
-	p.run()
+	switch {
+	case !p.from.enter(p):
+		n.count("pull_connections")
+		n.blame(p.peer, mesh.DropPull)
+		p.close(errTooMany)
+	case !n.cfg.Store.Admitted(p.peer): // banned since it proved its key
+		p.close(errNotAdmitted)
+	default:
+		p.run()
+	}
+	p.from.leave(p)
 	n.conns.mu.Lock()
 	if n.conns.pulls[p.peer] == p {
 		delete(n.conns.pulls, p.peer)

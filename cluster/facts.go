@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -10,6 +11,9 @@ import (
 
 // Network returns what network/nodes, links, routes, graph and services show.
 func (n *Node) Network(what string) (list any, err error) {
+	if what == "bans" {
+		return n.bans(), nil
+	}
 	n.do(func(c *mesh.Core, _ mesh.Time) {
 		switch what {
 		case "nodes":
@@ -117,6 +121,51 @@ func (n *Node) Forget(node string) (storage.NodeID, error) {
 		return storage.NodeID{}, fmt.Errorf("cluster: node %q is this node; it can't forget itself", node)
 	}
 	return found[0], nil
+}
+
+// banInfo is an item of network/bans.
+type banInfo struct {
+	Node storage.NodeID `json:"node"`
+	Name string         `json:"name"` // by which it was known
+	By   string         `json:"by"`   // name
+	At   time.Time      `json:"at"`   // as the one who banned says
+	Void string         `json:"void"` // why it does not count; "" if it does
+}
+
+func (n *Node) bans() []banInfo {
+	all := []banInfo{}
+	bans := n.cfg.Store.Bans()
+	n.do(func(c *mesh.Core, _ mesh.Time) {
+		for _, b := range bans {
+			all = append(all, banInfo{b.Node, b.Name, c.NodeName(b.By), b.At, b.Void})
+		}
+	})
+	return all
+}
+
+// Ban bans a node, named by its id or its name, from the mesh: see
+// [storage.Store.Ban]. By its id a node can be banned that is not in the pool.
+func (n *Node) Ban(ctx context.Context, node string) (storage.NodeID, error) {
+	var found []storage.NodeID
+	name := node
+	n.do(func(c *mesh.Core, _ mesh.Time) {
+		for _, info := range c.Nodes() {
+			if info.Name == node || info.ID.String() == node {
+				found = append(found, info.ID)
+				name = info.Name
+			}
+		}
+	})
+	if id, err := storage.ParseNodeID(node); err == nil && len(found) == 0 && n.cfg.Store.Taken(id) {
+		found = append(found, id)
+	}
+	switch {
+	case len(found) == 0:
+		return storage.NodeID{}, fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
+	case len(found) > 1:
+		return storage.NodeID{}, fmt.Errorf("cluster: %d nodes are named %q; give the id", len(found), node)
+	}
+	return found[0], n.cfg.Store.Ban(ctx, found[0], name)
 }
 
 // Counters returns totals of the mesh protocol since the start.

@@ -75,11 +75,11 @@ func TestEndedPullsAreForgotten(t *testing.T) {
 }
 
 // TestCancelledAnswersKeepTheirPlace: a neighbor that asks, cancels and reads
-// nothing does not get more answers under way than maxServed.
+// nothing does not get more answers under way than maxServedConn.
 func TestCancelledAnswersKeepTheirPlace(t *testing.T) {
 	n := start(t, "n")
 	p := &pullConn{node: n, done: make(chan struct{}), served: make(map[uint64]*serving)}
-	for id := range uint64(maxServed) {
+	for id := range uint64(maxServedConn) {
 		p.served[id] = &serving{stop: make(chan struct{})}
 	}
 	for range 2 { // a second cancel is no fault
@@ -92,7 +92,7 @@ func TestCancelledAnswersKeepTheirPlace(t *testing.T) {
 	default:
 		t.Error("the answer was not stopped")
 	}
-	if len(p.served) != maxServed {
+	if len(p.served) != maxServedConn {
 		t.Error("a cancelled answer that is still being sent has given its place away")
 	}
 }

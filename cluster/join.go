@@ -147,7 +147,7 @@ func (n *Node) serveJoin(conn *tls.Conn, from storage.NodeID) error {
 		n.health.refusedJoin(conn.RemoteAddr().String(), err)
 		return errors.Join(err, writeJoin(conn, joinMessage{Error: err.Error()}))
 	}
-	if err := n.welcome(records, true); err != nil {
+	if err := n.welcome(records, true, false); err != nil {
 		return errors.Join(err, writeJoin(conn, joinMessage{Error: "the node can't note the admission: " + err.Error()}))
 	}
 	exporter, err := joinExporter(conn)
@@ -171,13 +171,24 @@ func (n *Node) checkJoin(conn *tls.Conn, asked joinMessage, from storage.NodeID)
 	if err != nil {
 		return nil, "", err
 	}
+	if n.cfg.Store.IsBanned(from) {
+		return nil, "", errBanned
+	}
 	records, err := asked.records(from)
 	return records, secret, err
 }
 
+var errRefused = errors.New("refused")
+
+var errBanned = errors.New("this node was banned from the mesh, and no token lets it in again. With a new data directory it is another node, which may join; its pages can be exported before")
+
 // welcome admits the node that stands first and takes over what it knows.
-func (n *Node) welcome(records []*events.Record, tell bool) error {
-	if err := n.cfg.Store.Admit(n.ctx, records[0].ID, records[0].Name); err != nil {
+func (n *Node) welcome(records []*events.Record, tell, sponsor bool) error {
+	admit := n.cfg.Store.Admit
+	if sponsor { // this node joins through that one
+		admit = n.cfg.Store.AdmitSponsor
+	}
+	if err := admit(n.ctx, records[0].ID, records[0].Name); err != nil {
 		return err
 	}
 	n.admitNew()
@@ -196,7 +207,7 @@ func (n *Node) join(address string, token Token) {
 		}
 		n.setJoinError(fmt.Errorf("join %s: %w", address, err))
 		level := slog.LevelWarn
-		if ready, _ := n.Ready(); ready {
+		if ready, _ := n.Ready(); ready && !errors.Is(err, errRefused) {
 			level = slog.LevelDebug // a member already: this one may have gone for good
 		}
 		n.log.Log(n.ctx, level, "join", "address", address, "err", err, "retry_in", wait.String())
@@ -236,7 +247,7 @@ func (n *Node) joinOnce(address string, token Token) error {
 		return err
 	}
 	if answer.Error != "" {
-		return fmt.Errorf("refused: %.500s", answer.Error)
+		return fmt.Errorf("%w: %.500s", errRefused, answer.Error)
 	}
 	proof, err := hex.DecodeString(answer.Proof)
 	if err != nil || !hmac.Equal(proof, joinProof(token.Secret, roleListener, exporter)) {
@@ -247,5 +258,5 @@ func (n *Node) joinOnce(address string, token Token) error {
 		return err
 	}
 	n.remember(peer, address)
-	return n.welcome(records, true)
+	return n.welcome(records, true, true)
 }

@@ -27,6 +27,17 @@ const (
 	// one more is closed without a word. refusalTime is how long that may take.
 	maxRefusals = 64
 	refusalTime = time.Second
+	// maxPullConns bounds the connections of one neighbor for pulls and files; one
+	// more is closed. maxServed bounds the requests of one neighbor, over all of
+	// them, that are answered at once; one more is refused with an end frame.
+	maxPullConns = 8
+	maxServed    = 16
+	// maxServedEach is how many requests of one neighbor are answered in one
+	// second; the connection is not read until the next one.
+	maxServedEach = 4000
+	// maxInboxFrom bounds the frames of one neighbor that wait for the core; one
+	// more is dropped, and its sender sends it again.
+	maxInboxFrom = 256
 	// writeProgress is in what time a reader must take something of an answer, and
 	// sendBuffer how much the kernel holds for him.
 	writeProgress = 5 * time.Minute

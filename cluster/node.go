@@ -64,6 +64,7 @@ type Node struct {
 
 	inbox   inbox
 	unwatch func()
+	judging sync.Mutex // over what admitNew reads and tells
 
 	// coreMu guards core, admitted and out. Under it nothing may be called
 	// that waits for a save: a save may wait for the loop.
@@ -162,11 +163,11 @@ func (n *Node) openCore() error {
 	for _, s := range kept {
 		found.State = append(found.State, mesh.Persist{Key: s.Name[len(statePrefix):], Value: s.Value})
 	}
-	found.Admitted = n.cfg.Store.Signers()
+	found.Admitted, found.Banned = n.cfg.Store.Signers(), n.cfg.Store.Judged()
 	for _, id := range found.Admitted {
 		n.admitted[id] = true
 	}
-	n.state.member = len(found.Admitted) > 1
+	n.state.member = len(found.Admitted)+len(found.Banned) > 1
 	vector, unwatch := n.cfg.Store.WatchVector(n.committed)
 	n.unwatch = unwatch
 	for log, at := range vector {
@@ -300,7 +301,7 @@ func (n *Node) committed(commits []storage.Committed) {
 		if s := c.Split; s != nil {
 			entries[i].Split = &mesh.Split{Kept: head(s.Log, s.Kept), Into: head(s.Into, s.Held)}
 		}
-		admission = admission || c.Kind == storage.KindAdmit
+		admission = admission || c.Kind == storage.KindAdmit || c.Judged
 		file = file || c.Kind == storage.KindFile && !c.Own
 		if !c.Own && i == len(commits)-1 {
 			n.health.saw(c.Log.Node, time.Unix(c.Committer.Time, 0), time.Now())
@@ -321,10 +322,13 @@ func (n *Node) committed(commits []storage.Committed) {
 	}
 }
 
-// admitNew tells the core of signers that it does not know yet. It asks the
-// store, so it must not run inside a save or in the loop.
+// admitNew tells the core who became a member and who is no more, and closes the
+// connections of those. It asks the store, so it must not run inside a save or
+// in the loop.
 func (n *Node) admitNew() {
-	signers := n.cfg.Store.Signers()
+	n.judging.Lock() // what was read first is told first
+	defer n.judging.Unlock()
+	signers, out := n.cfg.Store.Signers(), n.cfg.Store.Judged()
 	n.do(func(c *mesh.Core, now mesh.Time) {
 		for _, id := range signers {
 			if !n.admitted[id] {
@@ -332,7 +336,15 @@ func (n *Node) admitNew() {
 				c.Admit(now, id)
 			}
 		}
+		for _, id := range out {
+			c.Ban(now, id) // does nothing a second time
+			delete(n.admitted, id)
+		}
 	})
+	for _, id := range out {
+		n.conns.closePeer(id, errNotAdmitted)
+		n.hub.Drop(id, errNotAdmitted.Error())
+	}
 }
 
 // spawn runs fn in a goroutine that Close waits for.

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -229,6 +230,7 @@ func TestLyingNeighborChangesNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			n.do(func(c *mesh.Core, now mesh.Time) { c.LinkUp(now, peer, mesh.LinkInfo{}) })
 			before := n.cfg.Store.Stats()
 			if _, err := n.pullSpans(t.Context(), peer, 0, []storage.Span{{Log: good[0].Log}}, 0); err == nil {
 				t.Error("the pull succeeds")
@@ -239,6 +241,15 @@ func TestLyingNeighborChangesNothing(t *testing.T) {
 			if after := n.cfg.Store.Stats(); after != before {
 				t.Errorf("the store has changed: %+v", after)
 			}
+			if c.counted == "commit_"+storage.RefusedSigner {
+				return // an honest neighbor may know an admission earlier
+			}
+			for range 6 {
+				if _, err := n.pullSpans(t.Context(), peer, 0, []storage.Span{{Log: good[0].Log}}, 0); err == nil {
+					t.Error("the pull succeeds")
+				}
+			}
+			awaitNamed(t, n, peer.Short())
 			save(t, n.cfg.Store, "Goes-on.md", "x")
 		})
 	}

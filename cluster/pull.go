@@ -148,6 +148,7 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 	chunk, err := n.packer.unpack(body)
 	if err != nil {
 		n.count("pull_chunk")
+		n.blame(peer, mesh.DropPull)
 		return err
 	}
 	base := func(h storage.Hash) ([]byte, bool) {
@@ -169,6 +170,9 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 			n.countN("commit_"+reason, times)
 		}
 		if got.First != nil {
+			if got.Refused[storage.RefusedSignature] > 0 {
+				n.blame(peer, mesh.DropCommit)
+			}
 			n.log.Warn("a pulled commit was refused", "from", peer.String(), "err", got.First)
 			refused = got.First
 		}
@@ -193,6 +197,7 @@ func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recen
 	})
 	if errors.Is(err, errChunk) {
 		n.count("pull_chunk")
+		n.blame(peer, mesh.DropPull)
 		return err
 	}
 	if err == nil || errors.Is(err, errNoBase) {
@@ -246,7 +251,7 @@ func (n *Node) fetchFrom(ctx context.Context, peer storage.NodeID, hashes []stor
 	var missing []storage.Span
 	for _, s := range spans {
 		s.After = n.cfg.Store.Position(s.Log).Sequence
-		if s.UpTo > s.After && n.cfg.Store.Admitted(s.Log.Node) {
+		if s.UpTo > s.After && n.cfg.Store.Taken(s.Log.Node) {
 			missing = append(missing, s)
 		}
 	}

@@ -23,9 +23,9 @@ const (
 
 	pullHead     = 4 + 1 + 8
 	maxPullFrame = maxChunk + 64<<10
-	// maxServed bounds the requests of one connection that are answered at
+	// maxServedConn bounds the requests of one connection that are answered at
 	// once; one more is refused with an end frame.
-	maxServed = 8
+	maxServedConn = 8
 	// pullBuffer is how many data frames of one pull wait to be written to
 	// the store. When it is full, the connection is not read.
 	pullBuffer = 4
@@ -39,6 +39,7 @@ var errPullClosed = errors.New("cluster: the pull connection is closed")
 type pullConn struct {
 	node *Node
 	peer storage.NodeID
+	from *guest // the neighbor, with its other connections
 	conn *tls.Conn
 	in   *bufio.Reader
 	done chan struct{}
@@ -82,7 +83,7 @@ type pullFrame struct {
 
 func newPullConn(n *Node, peer storage.NodeID, conn *tls.Conn) *pullConn {
 	return &pullConn{
-		node: n, peer: peer, conn: conn, in: bufio.NewReaderSize(conn, 16<<10), done: make(chan struct{}),
+		node: n, peer: peer, from: n.conns.guest(peer), conn: conn, in: bufio.NewReaderSize(conn, 16<<10), done: make(chan struct{}),
 		asked: make(map[uint64]*asked), served: make(map[uint64]*serving),
 	}
 }
@@ -178,7 +179,7 @@ func (p *pullConn) read() (f pullFrame, id uint64, err error) {
 		most = 9 + 5 + maxPiece
 	}
 	if size < 9 || size > most {
-		p.node.count("pull_frame")
+		p.wrong()
 		return f, 0, fmt.Errorf("cluster: a frame of %d bytes, at most %d", size, most)
 	}
 	f = pullFrame{head[4], p.frameBody(int(size - 9))}
@@ -202,7 +203,7 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		}
 	case frameRequest, frameLocate, frameStories, framePiece, frameHeads:
 		if p.file && f.kind != framePiece {
-			p.node.count("pull_frame")
+			p.wrong()
 			return fmt.Errorf("cluster: frame of type %d on a connection for files", f.kind)
 		}
 		return p.serve(f, id)
@@ -213,7 +214,7 @@ func (p *pullConn) handle(f pullFrame, id uint64) error {
 		}
 		p.mu.Unlock()
 	default:
-		p.node.count("pull_frame")
+		p.wrong()
 		return fmt.Errorf("cluster: frame of unknown type %d", f.kind)
 	}
 	return nil

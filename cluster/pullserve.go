@@ -23,13 +23,17 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 	s := &serving{stop: make(chan struct{}), piece: f.kind == framePiece}
 	p.mu.Lock()
 	_, twice := p.served[id]
-	room := len(p.served) < maxServed
+	room := len(p.served) < maxServedConn && (twice || p.from.begin())
 	if room && !twice {
 		p.served[id] = s
 	}
 	p.mu.Unlock()
 	if twice {
+		p.wrong()
 		return errors.New("cluster: two requests with one number")
+	}
+	if p.from.wait(p.done) {
+		p.node.blame(p.peer, mesh.DropFlood)
 	}
 	if !room {
 		return p.send(frameEnd, id, append([]byte{endFailed}, "too many pulls at once"...))
@@ -59,6 +63,7 @@ func (p *pullConn) serve(f pullFrame, id uint64) error {
 		p.mu.Lock()
 		delete(p.served, id)
 		p.mu.Unlock()
+		p.from.end()
 	}
 	if p.short(f) {
 		work() // as quick as starting a goroutine

@@ -13,7 +13,7 @@ const (
 	keyLacking  = 0x0c // arrival, index → chunk, size: a chunk of that commit that is not here
 	keyLacked   = 0x0d // chunk, arrival, index → nothing: the same, by chunk
 	keyLoose    = 0x0e // chunk → nothing: here, but no commit names it yet
-	keyFilePath = 0x0f // path of a file that ever had a commit → nothing
+	keyFilePath = 0x0f // path of a file that has heads → nothing
 )
 
 func lackingKey(dst []byte, arrival uint64, index int) []byte {

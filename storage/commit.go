@@ -18,6 +18,7 @@ const (
 	KindFile   Kind = "file"
 	KindDelete Kind = "delete"
 	KindAdmit  Kind = "admit"
+	KindBan    Kind = "ban"
 )
 
 // formatVersion is the version in the erwik header of every commit.

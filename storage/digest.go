@@ -86,13 +86,15 @@ func live(heads []Head) bool {
 
 // replaceHeads moves the totals from the old heads of path to the new ones.
 func (c *counters) replaceHeads(path string, old, now []Head) {
-	if strings.HasPrefix(path, SignerPrefix) {
+	if strings.HasPrefix(path, SignerPrefix) || strings.HasPrefix(path, BanPrefix) {
 		return
 	}
 	if len(old) > 0 {
 		c.digest.add(subjectSum(path, old), true)
 	}
-	c.digest.add(subjectSum(path, now), false)
+	if len(now) > 0 {
+		c.digest.add(subjectSum(path, now), false)
+	}
 	total := &c.files
 	if strings.HasSuffix(path, PageSuffix) {
 		total = &c.pages

@@ -28,7 +28,9 @@
 //     commit came to name are removed; those that a received commit names and
 //     that are not here are counted and listed until they come. A chunk is given
 //     out only if its bytes are what its name says.
-//  8. After a failed write nothing more is acknowledged until a restart.
+//  8. A ban hides what the banned node signed after it, on every node that holds
+//     the same commits, in whatever order they came; nothing is removed by it.
+//  9. After a failed write nothing more is acknowledged until a restart.
 //     While the disk is nearly full saves get [ErrDiskFull] and reads go on.
 //
 // Not promised: that acknowledged saves survive damage to the disk. The
@@ -52,7 +54,7 @@
 //	parent <hash>                          none or more, strictly ascending
 //	author <name> <address> <seconds> <zone>      the person, as claimed
 //	committer <node> <node@host> <seconds> +0000  the node
-//	erwik 1 <kind> <generation>            kind: page, file, delete, admit, …; 1 + highest parent's
+//	erwik 1 <kind> <generation>            kind: page, file, delete, admit, ban, …; 1 + highest parent's
 //	erwik-log <log> <sequence> <hash>      hash of the log's commit before, or 40 zeros
 //	erwik-page <path>                      git path, all but A-Za-z0-9-._~/ as %XX
 //	erwik-sha256 <64 hex>                  of "erwik content 1" 00 kind 00 path 00 content
@@ -62,7 +64,15 @@
 //
 // A log is named <node id>.<16 hex>; the node id is the base32 of the key. An
 // admission is a commit of kind admit at .erwik/signers/<node id> with the text
-// "erwik signer 1", a line feed, "name", the quoted name, a line feed.
+// "erwik signer 1", a line feed, "name", the quoted name, a line feed, and, if
+// the one who admits joined through the other, "joined" and a line feed.
+//
+// A ban is a commit of kind ban at .erwik/bans/<node id> with the text "erwik ban
+// 1", a line feed, "name", the quoted name, a line feed, and for each log of the banned node that it leaves something of,
+// in the order of the bytes of their lines, "log <16 hex> <sequence> <commit>"
+// and a line feed: the log's random part and its last commit that counts. A log
+// that forks may be named once for each branch. Which bans count, and what does
+// not count by them, is a function of the commits that are held: see verdict.go.
 //
 // A log entry is the same commit in binary, without what follows from other
 // bytes. Numbers are uvarints (LEB128, shortest form), strings have a uvarint
@@ -89,20 +99,22 @@
 //	00 'c'                               → totals: version, arrival, pages, files, commits, digest
 //	01 path 00 'c' arrival(8)            → log entry
 //	01 path 00 't' arrival(8)            → content, if there is any
-//	02 hash(20)                          → arrival(8), flags (1: inert), path
+//	02 hash(20)                          → arrival(8), flags (1: inert, 2: hidden by a ban), path
 //	03 log number(4) sequence(8)         → hash(20), arrival(8)
 //	04 log(40) zeros(20)                 → log number(4), sequence(8), tip(20)
 //	04 log(40) first commit(20)          → a branch: log number, sequence, tip, start(8), closed(1)
 //	05 path                              → heads: 20 hash, kind, generation, arrival, 8 of the SHA-256; sorted by hash
-//	06 arrival(8)                        → hash(20), flags (1: inert), path
+//	06 arrival(8)                        → hash(20), flags (1: inert, 2: hidden by a ban), path
 //	07 import source 00 path             → hash(20)
 //	08 path                              → nothing; the path has several heads
-//	0a sponsor(32) node(32)              → hash(20) of the admission
+//	0a sponsor(32) node(32)              → hash(20) of the admission, 1 if the sponsor joined through the node
 //	0b name                              → what other packages keep here
 //	0c arrival(8) index(2)               → chunk(32), size(4): a chunk of that file that is not here
 //	0d chunk(32) arrival(8) index(2)     → nothing; the same by chunk
 //	0e chunk(32)                         → nothing; it is here and no commit names it yet
-//	0f path                              → nothing; a file that ever had a commit
+//	0f path                              → nothing; a file that has heads
+//	12 hash(20)                          → nothing; a ban
+//	00 'j'                               → nothing; what follows from a ban is not noted yet
 //
 // arrival numbers commits in the order in which they came to this node.
 //

@@ -33,6 +33,8 @@ var (
 	ErrLocked = errors.New("storage: in use by another process")
 	// ErrFormat: the data directory was written by a newer erwik.
 	ErrFormat = errors.New("storage: unsupported data format")
+	// ErrBanned: the node was banned.
+	ErrBanned = errors.New("storage: the node was banned")
 	// ErrStaging: staging is full; pull the commit again later.
 	ErrStaging = errors.New("storage: staging is full")
 )

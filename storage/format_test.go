@@ -51,11 +51,14 @@ func goldenCommits() map[string]Record {
 	gone.Parents, gone.Generation = []Hash{{9}}, 2
 	admit := base()
 	admit.Kind, admit.Path = KindAdmit, SignerPrefix+keyID(testKey(2)).String()
+	ban := base()
+	ban.Kind, ban.Path, ban.Message = KindBan, BanPrefix+keyID(testKey(2)).String(), "ban\n"
 	all := map[string]Record{
 		"page":   {first, []byte("# Install\n")},
 		"edit":   {edit, []byte("ä\r\nno end of line")},
 		"delete": {gone, nil},
 		"admit":  {admit, []byte("erwik signer 1\nname e2\n")},
+		"ban":    {ban, []byte("erwik ban 1\nname \"e2\"\nlog 0000000000000007 12 " + strings.Repeat("0a", 20) + "\nlog fedcba9876543210 3 " + strings.Repeat("b0", 20) + "\n")},
 	}
 	for _, r := range all {
 		r.finish(r.Content)

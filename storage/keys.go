@@ -56,46 +56,55 @@ func importKey(dst []byte, source string) []byte { return append(append(dst, key
 // place is where a commit lies: the value below its hash.
 type place struct {
 	arrival uint64
-	inert   bool
+	inert   bool // it breaks a rule of content, for ever
+	muted   bool // a ban hides it
 	path    string
+}
+
+const (
+	flagInert = 1
+	flagMuted = 2
+)
+
+func flagsOf(inert, muted bool) (flags byte) {
+	if inert {
+		flags |= flagInert
+	}
+	if muted {
+		flags |= flagMuted
+	}
+	return flags
 }
 
 func (p place) encode(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, p.arrival)
-	flags := byte(0)
-	if p.inert {
-		flags = 1
-	}
-	return append(append(dst, flags), p.path...)
+	return append(append(dst, flagsOf(p.inert, p.muted)), p.path...)
 }
 
 func parsePlace(b []byte) (place, error) {
 	if len(b) < 9 {
 		return place{}, fmt.Errorf("%w: commit index of %d bytes", ErrCorrupt, len(b))
 	}
-	return place{arrival: binary.BigEndian.Uint64(b), inert: b[8]&1 != 0, path: string(b[9:])}, nil
+	return place{arrival: binary.BigEndian.Uint64(b), inert: b[8]&flagInert != 0, muted: b[8]&flagMuted != 0, path: string(b[9:])}, nil
 }
 
 // arrived is what came under an arrival number.
 type arrived struct {
 	hash  Hash
 	inert bool
+	muted bool
 	path  string
 }
 
 func (a arrived) encode(dst []byte) []byte {
-	flags := byte(0)
-	if a.inert {
-		flags = 1
-	}
-	return append(append(append(dst, a.hash[:]...), flags), a.path...)
+	return append(append(append(dst, a.hash[:]...), flagsOf(a.inert, a.muted)), a.path...)
 }
 
 func parseArrived(b []byte) (arrived, error) {
 	if len(b) < 21 {
 		return arrived{}, fmt.Errorf("%w: arrival of %d bytes", ErrCorrupt, len(b))
 	}
-	return arrived{hash: Hash(b[:20]), inert: b[20]&1 != 0, path: string(b[21:])}, nil
+	return arrived{hash: Hash(b[:20]), inert: b[20]&flagInert != 0, muted: b[20]&flagMuted != 0, path: string(b[21:])}, nil
 }
 
 // slot is the value of a log's entry.

@@ -30,8 +30,12 @@ const (
 	// maxStaged and maxStagedBytes bound the commits that wait for a parent.
 	// A commit that finds the room full is dropped and counted; the next
 	// pull brings it again.
-	maxStaged      = 8192
-	maxStagedBytes = 32 << 20
+	// One log, or one branch, may have the second two of it, so that it can't keep
+	// the others out; its first commit always fits.
+	maxStaged         = 8192
+	maxStagedBytes    = 32 << 20
+	maxStagedLog      = 2048
+	maxStagedLogBytes = 8 << 20
 	// headsCacheSize is the ring in which heads are remembered, some 150,000
 	// paths; the oldest entry goes first. contentCacheCost bounds the texts
 	// that are remembered, in bytes as estimated; the least recently used

@@ -12,6 +12,9 @@ const PageSuffix = ".md"
 // SignerPrefix begins the path of every admission; no page name may begin so.
 const SignerPrefix = ".erwik/signers/"
 
+// BanPrefix begins the path of every ban; no page name may begin so.
+const BanPrefix = ".erwik/bans/"
+
 const upperHex = "0123456789ABCDEF"
 
 // plainInPath reports whether c stands for itself in a percent-encoded path.

@@ -16,6 +16,12 @@ type Committed struct {
 	Heads   []Head   // of its path, after it
 	Own     bool     // saved here
 	Inert   bool     // kept and forwarded, but it changes no page
+
+	// Judged says that what counts may have changed with this commit: nodes were
+	// banned, or admitted while there are bans. Moved are the paths whose heads
+	// moved with that.
+	Judged bool
+	Moved  []PathHeads
 }
 
 // publisher hands on what the disk has confirmed, in the order of arrival.

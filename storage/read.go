@@ -14,6 +14,7 @@ import (
 type Revision struct {
 	*Commit
 	Arrival uint64
+	Muted   bool // a ban hides it: it only joins what comes before and after it
 }
 
 // PathHeads is a path with its heads, sorted by hash.
@@ -110,7 +111,7 @@ func (s *Store) Revision(h Hash) (Revision, error) {
 		return Revision{}, fmt.Errorf("read commit %s: %w", h, err)
 	}
 	c.Hash = h
-	return Revision{c, p.arrival}, nil
+	return Revision{c, p.arrival, p.muted}, nil
 }
 
 // Content returns what a commit put at its path; nothing for a delete. Do not
@@ -199,7 +200,7 @@ func (s *Store) appendShown(all []Revision, arrival uint64, entry []byte) ([]Rev
 		return all, fmt.Errorf("read arrival %d: %w", arrival, err)
 	}
 	a, err := parseArrived(value)
-	if err != nil || a.inert {
+	if err != nil || a.inert || a.muted {
 		return all, err
 	}
 	c, err := ParseEntry(entry)
@@ -207,7 +208,7 @@ func (s *Store) appendShown(all []Revision, arrival uint64, entry []byte) ([]Rev
 		return all, err
 	}
 	c.Hash = a.hash
-	return append(all, Revision{c, arrival}), nil
+	return append(all, Revision{Commit: c, Arrival: arrival}), nil
 }
 
 // Recent returns commits of pages and files in the order of their arrival
@@ -229,14 +230,14 @@ func (s *Store) Recent(before uint64, limit int) ([]Revision, error) {
 	var all []Revision
 	for ok := it.Last(); ok && len(all) < limit && err == nil; ok = it.Prev() {
 		var a arrived
-		if a, err = parseArrived(it.Value()); err != nil || a.inert || strings.HasPrefix(a.path, SignerPrefix) {
+		if a, err = parseArrived(it.Value()); err != nil || a.inert || a.muted || strings.HasPrefix(a.path, SignerPrefix) || strings.HasPrefix(a.path, BanPrefix) {
 			continue
 		}
 		p := place{arrival: binary.BigEndian.Uint64(it.Key()[1:]), path: a.path}
 		var c *Commit
 		if c, err = s.readEntry(p); err == nil {
 			c.Hash = a.hash
-			all = append(all, Revision{c, p.arrival})
+			all = append(all, Revision{Commit: c, Arrival: p.arrival})
 		}
 	}
 	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {
@@ -302,9 +303,11 @@ func (s *Store) Imported(source, path string) (Hash, bool, error) {
 	if errors.Is(err, ErrNotFound) {
 		return Hash{}, false, nil
 	}
-	var h Hash
-	copy(h[:], value)
-	return h, err == nil, err
+	if err != nil || len(value) != len(Hash{}) {
+		return Hash{}, false, err
+	}
+	p, err := s.readPlace(Hash(value))
+	return Hash(value), err == nil && !p.muted, err
 }
 
 // Locate returns where a commit that is held stands: its log, and its sequence

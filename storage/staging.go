@@ -7,11 +7,12 @@ import "slices"
 // is lost with the process is pulled again.
 type staging struct {
 	logs  map[LogID][]Record // in sequence, from the one after the log's tip
+	sizes map[LogID]int      // bytes of each
 	count int
 	bytes int
 }
 
-func (st *staging) init() { st.logs = make(map[LogID][]Record) }
+func (st *staging) init() { st.logs, st.sizes = make(map[LogID][]Record), make(map[LogID]int) }
 
 // stagedSize is what a record takes in memory, as estimated.
 func stagedSize(r Record) int {
@@ -20,21 +21,26 @@ func stagedSize(r Record) int {
 
 // push adds r to what waits in its log or branch.
 func (st *staging) push(id LogID, r Record) error {
-	if st.count >= maxStaged || st.bytes+stagedSize(r) > maxStagedBytes {
+	size := stagedSize(r)
+	if st.count >= maxStaged || st.bytes+size > maxStagedBytes || len(st.logs[id]) >= maxStagedLog || st.sizes[id]+size > maxStagedLogBytes {
 		return ErrStaging
 	}
 	st.logs[id] = append(st.logs[id], r)
 	st.count++
-	st.bytes += stagedSize(r)
+	st.bytes += size
+	st.sizes[id] += size
 	return nil
 }
 
 func (st *staging) pop(id LogID) {
 	waiting := st.logs[id]
 	st.count--
-	st.bytes -= stagedSize(waiting[0])
+	size := stagedSize(waiting[0])
+	st.bytes -= size
+	st.sizes[id] -= size
 	if len(waiting) == 1 {
 		delete(st.logs, id)
+		delete(st.sizes, id)
 	} else {
 		st.logs[id] = waiting[1:]
 	}

@@ -49,12 +49,15 @@ type Store struct {
 		lognum   uint32             // last local log number given
 		signers  signers
 		staging  staging
-		forked   map[LogID]bool    // logs whose owner equivocated
-		branches map[LogID]branch  // of those logs, the trunk among them
-		family   map[LogID][]LogID // log → its branches, the trunk first
-		taken    map[LogID]int     // log that forks → bytes taken of it since
-		lacking  int               // file revisions of which chunks are missing
-		failed   error             // not nil: poisoned or closed
+		forked   map[LogID]bool     // logs whose owner equivocated
+		branches map[LogID]branch   // of those logs, the trunk among them
+		family   map[LogID][]LogID  // log → its branches, the trunk first
+		taken    map[LogID]int      // log that forks → bytes taken of it since
+		lacking  int                // file revisions of which chunks are missing
+		failed   error              // not nil: poisoned or closed
+		bans     []ban              // all that are held, in the order in which they are judged
+		verdicts map[NodeID]verdict // what counts of nodes that do not count in full
+		void     map[Hash]string    // bans that do not count, and why
 	}
 	group  group
 	chunks chunkStore
@@ -200,6 +203,9 @@ func (s *Store) load() error {
 		return err
 	}
 	if err := s.mu.signers.load(s); err != nil {
+		return err
+	}
+	if err := s.loadBans(); err != nil {
 		return err
 	}
 	if err := s.openChunks(); err != nil {

@@ -23,8 +23,12 @@ type tx struct {
 	heads    map[string][]Head
 	added    map[Hash]meta
 	admitted []admission
-	named    []ChunkID // chunks that no commit had named
-	lacking  int       // files whose chunks are not all here
+	bans     []ban
+	rejudge  bool            // what follows from bans may have changed
+	then     *tx             // what follows from it
+	mutes    map[uint64]bool // commits by arrival of which this batch changes whether they count
+	named    []ChunkID       // chunks that no commit had named
+	lacking  int             // files whose chunks are not all here
 	out      []Committed
 
 	branches map[LogID]branch // changed here
@@ -37,6 +41,7 @@ type meta struct {
 	place
 	kind       Kind
 	generation uint64
+	parents    []Hash // of commits that are not heads
 }
 
 func (s *Store) begin() *tx {
@@ -73,7 +78,7 @@ func (t *tx) meta(h Hash, path string) (meta, error) {
 	}
 	for _, head := range heads {
 		if head.Hash == h {
-			return meta{place{arrival: head.Arrival, path: path}, head.Kind, head.Generation}, nil
+			return meta{place{arrival: head.Arrival, path: path}, head.Kind, head.Generation, nil}, nil
 		}
 	}
 	p, err := t.s.readPlace(h)
@@ -84,7 +89,7 @@ func (t *tx) meta(h Hash, path string) (meta, error) {
 	if err != nil {
 		return meta{}, err
 	}
-	return meta{p, c.Kind, c.Generation}, nil
+	return meta{p, c.Kind, c.Generation, c.Parents}, nil
 }
 
 // parents looks up all parents of c. ErrNotFound: one of them is not visible.
@@ -136,6 +141,10 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 		if _, err := admittedNode(c, content); err != nil {
 			return err
 		}
+	case KindBan:
+		if _, err := parseBan(c, content); err != nil {
+			return err
+		}
 	default:
 		return fmt.Errorf("%w: unknown kind %q", ErrInvalid, string(c.Kind))
 	}
@@ -145,18 +154,23 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 // add puts a commit whose place has been checked into the batch.
 func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own bool) error {
 	broken := checkContent(c, content, parents)
-	moves := broken == nil && c.Kind != KindAdmit // nobody merges admissions, so they are no heads
+	moves := broken == nil && c.Kind != KindAdmit && c.Kind != KindBan // nobody merges those, so they are no heads
+	muted := t.s.muted(at)
 	var old []Head
+	var replaced []Hash
 	if moves { // all that is read is read before anything changes
 		var err error
 		if old, err = t.headsOf(c.Path); err != nil {
 			return err
 		}
+		if replaced, err = t.replaced(c, parents); err != nil {
+			return err
+		}
 	}
 	t.counters.arrival++
 	arrival := t.counters.arrival
-	where := place{arrival: arrival, inert: broken != nil, path: c.Path}
-	t.added[c.Hash] = meta{where, c.Kind, c.Generation}
+	where := place{arrival: arrival, inert: broken != nil, muted: muted, path: c.Path}
+	t.added[c.Hash] = meta{where, c.Kind, c.Generation, c.Parents}
 	l, found := t.logState(at.Log)
 	if !found {
 		t.lognum++
@@ -174,7 +188,7 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
 		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
 		set(logKey(key[:0], l.number, at.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
-		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, c.Path}.encode(value[:0])),
+		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, muted, c.Path}.encode(value[:0])),
 	)
 	if len(content) > 0 {
 		err = errors.Join(err, set(pageKey(key[:0], c.Path, partContent, arrival), content))
@@ -185,10 +199,15 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 	if err != nil {
 		return fmt.Errorf("collect commit %s: %w", c.Hash, err)
 	}
-	done := Committed{Commit: c, Content: content, At: at, Arrival: arrival, Own: own, Inert: broken != nil}
+	done := Committed{Commit: c, Content: content, At: at, Arrival: arrival, Own: own, Inert: broken != nil || muted}
 	if broken == nil {
-		if moves {
-			if done.Heads, err = t.moveHeads(c, arrival, old); err != nil {
+		if moves && muted {
+			done.Heads = old
+			if c.Kind == KindFile {
+				err = t.nameChunks(content, arrival)
+			}
+		} else if moves {
+			if done.Heads, err = t.moveHeads(c, arrival, old, replaced); err != nil {
 				return err
 			}
 			if c.Kind == KindFile {
@@ -197,44 +216,109 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 				}
 			}
 			t.counters.commits++
+		} else if c.Kind == KindBan {
+			b, _ := parseBan(c, content)
+			t.bans = append(t.bans, b)
+			err = set(append([]byte{keyBan}, c.Hash[:]...), nil)
 		} else {
 			node, _ := admittedNode(c, content)
-			t.admitted = append(t.admitted, admission{c.Log.Node, node})
-			err = set(signerKey(key[:0], c.Log.Node, node), c.Hash[:])
+			a := admission{sponsor: c.Log.Node, node: node, joined: admittedAsSponsor(content)}
+			a.joined = a.joined || slices.Contains(t.s.mu.signers.through[a.sponsor], node) ||
+				slices.Contains(t.admitted, admission{a.sponsor, node, true}) // said once is said
+			t.admitted = append(t.admitted, a)
+			err = set(signerKey(key[:0], a.sponsor, node), a.encode(c.Hash))
 		}
 	}
+	t.rejudges(c)
 	t.out = append(t.out, done)
 	return err
 }
 
-// moveHeads replaces the parents of c among the old heads of its path by c.
-func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head) ([]Head, error) {
+// rejudges notes whether c may change which commits count.
+func (t *tx) rejudges(c *Commit) {
+	mu := &t.s.mu
+	if c.Kind == KindBan || c.Kind == KindAdmit && len(mu.bans)+len(t.bans) > 0 {
+		t.rejudge = true
+		return
+	}
+	if _, judged := mu.verdicts[c.Log.Node]; !judged || t.family(c.Log) == nil {
+		return
+	}
+	if t.branches != nil { // it has just forked
+		t.rejudge = true
+	}
+	for _, b := range mu.bans {
+		t.rejudge = t.rejudge || b.node == c.Log.Node && slices.ContainsFunc(b.cuts, func(at cut) bool { return at.tip == c.Hash })
+	}
+}
+
+// replaced returns, sorted, the commits that c takes the place of: its parents,
+// and what those replaced that a ban hides.
+func (t *tx) replaced(c *Commit, parents []meta) ([]Hash, error) {
+	all := c.Parents
+	seen := make(map[Hash]bool)
+	for open := parents; len(open) > 0; {
+		p := open[0]
+		open = open[1:]
+		if !p.muted {
+			continue
+		}
+		for _, h := range p.parents {
+			if seen[h] {
+				continue
+			}
+			seen[h] = true
+			m, err := t.meta(h, c.Path)
+			if err != nil {
+				return nil, err
+			}
+			all, open = append(all[:len(all):len(all)], h), append(open[:len(open):len(open)], m)
+		}
+	}
+	if len(seen) > 0 {
+		slices.SortFunc(all, Hash.Compare)
+	}
+	return all, nil
+}
+
+// moveHeads replaces those of the old heads of c's path that c replaces by c.
+func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head, replaced []Hash) ([]Head, error) {
 	now := make([]Head, 0, len(old)+1)
 	for _, h := range old {
-		if _, isParent := slices.BinarySearchFunc(c.Parents, h.Hash, Hash.Compare); !isParent {
+		if _, isParent := slices.BinarySearchFunc(replaced, h.Hash, Hash.Compare); !isParent {
 			now = append(now, h)
 		}
 	}
-	if !strings.HasSuffix(c.Path, PageSuffix) && len(old) == 0 {
-		if err := t.batch.Set(append([]byte{keyFilePath}, c.Path...), nil, nil); err != nil {
-			return nil, err
-		}
-	}
 	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival, [8]byte(c.SHA256[:8])})
+	return now, t.setHeads(c.Path, old, now)
+}
+
+// setHeads sorts now and puts it in the place of the old heads of a path.
+func (t *tx) setHeads(path string, old, now []Head) error {
 	slices.SortFunc(now, func(a, b Head) int { return a.Hash.Compare(b.Hash) })
-	t.counters.replaceHeads(c.Path, old, now)
-	t.heads[c.Path] = now
+	t.counters.replaceHeads(path, old, now)
+	t.heads[path] = now
 	var key, value [256]byte
 	var err error
-	if (len(old) > 1) != (len(now) > 1) {
-		forked := pathKey(key[:0], keyForked, c.Path)
-		if len(now) > 1 {
-			err = t.batch.Set(forked, nil, nil)
+	if (len(old) > 0) != (len(now) > 0) && !strings.HasSuffix(path, PageSuffix) {
+		if file := pathKey(key[:0], keyFilePath, path); len(now) > 0 {
+			err = t.batch.Set(file, nil, nil)
 		} else {
-			err = t.batch.Delete(forked, nil)
+			err = t.batch.Delete(file, nil)
 		}
 	}
-	return now, errors.Join(err, t.batch.Set(pathKey(key[:0], keyHeads, c.Path), encodeHeads(value[:0], now), nil))
+	if (len(old) > 1) != (len(now) > 1) {
+		forked := pathKey(key[:0], keyForked, path)
+		if len(now) > 1 {
+			err = errors.Join(err, t.batch.Set(forked, nil, nil))
+		} else {
+			err = errors.Join(err, t.batch.Delete(forked, nil))
+		}
+	}
+	if len(now) == 0 {
+		return errors.Join(err, t.batch.Delete(pathKey(key[:0], keyHeads, path), nil))
+	}
+	return errors.Join(err, t.batch.Set(pathKey(key[:0], keyHeads, path), encodeHeads(value[:0], now), nil))
 }
 
 // nameChunks notes which chunks of a new file are not here, and that those that
@@ -280,6 +364,11 @@ func (t *tx) apply() error {
 	if err := t.batch.Set([]byte{keyMeta, 'c'}, t.counters.encode(), nil); err != nil {
 		return s.poison(err)
 	}
+	if t.rejudge {
+		if err := t.batch.Set([]byte{keyMeta, metaJudge}, nil, nil); err != nil {
+			return s.poison(err)
+		}
+	}
 	if err := s.db.ApplyNoSyncWait(t.batch, pebble.Sync); err != nil {
 		return s.poison(err)
 	}
@@ -297,7 +386,30 @@ func (t *tx) apply() error {
 			s.cache.fillContent(c.Hash, c.Content)
 		}
 	}
+	if t.rejudge {
+		if err := t.follow(); err != nil {
+			return s.poison(err)
+		}
+	}
 	s.pub.enqueue(t.out, t.counters)
+	return nil
+}
+
+// follow works out what the batch's bans, admissions and forks change.
+func (t *tx) follow() error {
+	s := t.s
+	s.mu.bans = append(s.mu.bans, t.bans...)
+	then, err := s.judge(false)
+	if err != nil {
+		return fmt.Errorf("judge bans: %w", err)
+	}
+	t.then, t.counters = then, then.counters
+	last := &t.out[len(t.out)-1]
+	last.Judged = true
+	for path, heads := range then.heads {
+		last.Moved = append(last.Moved, PathHeads{path, heads})
+	}
+	slices.SortFunc(last.Moved, func(a, b PathHeads) int { return strings.Compare(a.Path, b.Path) })
 	return nil
 }
 
@@ -311,6 +423,9 @@ func (s *Store) poison(err error) error {
 // finish waits for the sync and publishes everything up to this batch.
 func (t *tx) finish() error {
 	err := t.batch.SyncWait()
+	if t.then != nil && err == nil {
+		err = errors.Join(t.then.batch.SyncWait(), t.then.batch.Close())
+	}
 	if err != nil {
 		t.s.mu.Lock()
 		defer t.s.mu.Unlock()

@@ -114,8 +114,12 @@ func (h *Handler) committed(commits []storage.Committed) {
 	synced := 0
 	for i := range commits {
 		c := &commits[i]
-		if !c.Own && !c.Inert && c.Kind != storage.KindAdmit {
+		if !c.Own && !c.Inert && c.Kind != storage.KindAdmit && c.Kind != storage.KindBan {
 			synced++
+		}
+		for _, m := range c.Moved {
+			h.rendered.changed(m.Path, m.Heads)
+			h.conflicts.changed(m.Path, len(m.Heads))
 		}
 		h.rendered.changed(c.Path, c.Heads)
 		h.conflicts.changed(c.Path, len(c.Heads))

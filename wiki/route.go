@@ -52,7 +52,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		{v1 + "recent", methods{"GET": h.apiRecent}},
 		{v1 + "status", methods{"GET": h.apiStatus}},
 		{v1 + "doctor", methods{"GET": h.apiDoctor}},
-		{v1 + "network/{what:nodes|links|routes|graph}", methods{"GET": h.apiNetwork}},
+		{v1 + "network/{what:nodes|links|routes|graph|bans}", methods{"GET": h.apiNetwork}},
 		{v1 + "commits/{hash}", methods{"GET": h.apiCommit}},
 		{eventsPath, methods{"GET": h.streamEvents}},
 		{v1 + "files", methods{"GET": h.apiFiles}},

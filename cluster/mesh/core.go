@@ -64,6 +64,8 @@ type Restored struct {
 	State []Persist
 	// Admitted are the signers.
 	Admitted []storage.NodeID
+	// Banned were signers and are no more.
+	Banned []storage.NodeID
 	// Vector is the durable, visible vector.
 	Vector []Head
 }
@@ -154,6 +156,9 @@ func (c *Core) Restore(now Time, r Restored) {
 	c.advance(now)
 	for _, id := range r.Admitted {
 		c.admit(id)
+	}
+	for _, id := range r.Banned {
+		c.ban(id)
 	}
 	for _, p := range r.State {
 		c.restoreState(p)
@@ -258,6 +263,15 @@ func (c *Core) PullFailed(now Time, id uint64) {
 func (c *Core) Admit(now Time, node storage.NodeID) {
 	c.advance(now)
 	c.admit(node)
+	c.settle()
+}
+
+// Ban says that node is a member no more: its link is closed, its record and its
+// word are dropped, and it is dialled no more, until it is admitted again. What
+// others hold of its logs is pulled on. The shell refuses its connections.
+func (c *Core) Ban(now Time, node storage.NodeID) {
+	c.advance(now)
+	c.ban(node)
 	c.settle()
 }
 

@@ -53,9 +53,17 @@ const (
 	// MaxRanges in one pull.
 	MaxRanges = 64
 
-	// MaxChecks is how many signatures of one neighbor are checked in one
-	// second. More: its events and records are dropped (DropFlood).
+	// MaxChecks is how many signatures of one neighbor are checked in one second,
+	// MaxFrames, MaxBytes and MaxItems how much of it is read. More is dropped
+	// (DropFlood), a frame without an acknowledgement, so that its sender waits;
+	// the vectors tell of it later. Whoever goes on is named (AlarmHostile).
 	MaxChecks = 4000
+	MaxFrames = 20_000
+	MaxBytes  = 8 << 20
+	MaxItems  = 40_000
+	// MaxWords is how many words of one node on its links are taken in one second,
+	// a set counting as one. More is dropped (DropFlap); tables are compared later.
+	MaxWords = 50
 )
 
 // Times of the core. The shell calls Tick every TickEvery.

@@ -32,20 +32,19 @@ type link struct {
 	costAt    Time // no earlier cost than this
 	saySpaced time.Duration
 
-	number   uint64 // of the last frame that wanted an acknowledgement
-	flight   *flight
-	ackDue   uint64
-	ackHold  Time  // until then an acknowledgement waits for what it may go with
-	carried  Range // the newest notice that was sent: its log, and its sequence in After
-	queue    queue
-	gate     gate
-	beatAt   Time // when to send a heartbeat, unless the other side does
-	named    named
-	knows    events.Set // nodes that the neighbor is known to know
-	told     named      // what we named last
-	toldAt   Time
-	checks   int  // signatures checked in this second
-	checksAt Time // when the next one begins
+	number  uint64 // of the last frame that wanted an acknowledgement
+	flight  *flight
+	ackDue  uint64
+	ackHold Time  // until then an acknowledgement waits for what it may go with
+	carried Range // the newest notice that was sent: its log, and its sequence in After
+	queue   queue
+	gate    gate
+	beatAt  Time // when to send a heartbeat, unless the other side does
+	named   named
+	knows   events.Set // nodes that the neighbor is known to know
+	told    named      // what we named last
+	toldAt  Time
+	quota   quota
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
@@ -142,6 +141,10 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 	if peer == c.cfg.Self {
 		c.alarmOnce(Alarm{Kind: AlarmTwin, Node: peer, Text: "a connection with this node's own key: " + info.Address})
 		c.out.Close = append(c.out.Close, Close{Peer: peer, Reason: "own key"})
+		return
+	}
+	if c.nodes.banned[peer] {
+		c.out.Close = append(c.out.Close, Close{Peer: peer, Reason: "the node was banned"})
 		return
 	}
 	n := c.addNode(peer)
@@ -262,10 +265,16 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		return
 	}
 	l := n.link
+	if !c.mayTake(l, len(b)) {
+		return
+	}
 	f, err := decodeFrame(b)
 	if err != nil {
 		c.drop(n, DropFrame)
 		return
+	}
+	if !c.spend(l, &l.quota.items, itemsOf(f.items), MaxItems) {
+		return // without an acknowledgement, so it waits
 	}
 	if !l.heard {
 		l.heard = true

@@ -138,6 +138,9 @@ func (c *Core) signLinks(due events.Set) {
 func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	a := c.nodes.byID[s.From]
 	own := s.From == c.cfg.Self
+	if c.fromBanned(from, s.From) {
+		return
+	}
 	if !own && (a == nil || !a.member() || !c.nodes.admitted[s.From]) {
 		if a == nil || a.gone == nil {
 			c.wait(limbo{from: from, links: s})
@@ -171,7 +174,10 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		return
 	}
 	if own {
-		c.refute(s.Incarnation)
+		c.refute(s.Incarnation, true)
+		return
+	}
+	if !c.mayChange(a, from) {
 		return
 	}
 	for _, r := range fresh {

@@ -58,6 +58,7 @@ func (c *Core) admit(id storage.NodeID) {
 	if c.nodes.admitted[id] {
 		return
 	}
+	c.unban(id)
 	c.nodes.admitted[id] = true
 	c.limboDue = true
 	for _, n := range c.nodes.slots { // limbo may not have kept everything that was told of its logs
@@ -88,14 +89,18 @@ func (c *Core) setSelf(r *events.Record, unixMillis uint64) {
 	c.tellAll(events.NewNeighbor(self.id, r))
 }
 
-// refute answers news that this node is dead, or a younger record of it.
-func (c *Core) refute(heard uint64) {
+// refute answers news that this node is dead, or a younger record of it. Only
+// what its own key has signed speaks for a twin: anybody can say that it is dead.
+func (c *Core) refute(heard uint64, own bool) {
 	self := c.nodes.at(c.self)
 	if self.record == nil || heard < c.incarnation || c.now < c.refuteAt || planted.Now == planted.NoRefutation {
 		return
 	}
 	c.refuteAt = c.now.Add(time.Second)
-	if c.refuted++; c.refuted == 5 {
+	if own {
+		c.refuted++
+	}
+	if own && c.refuted == 5 {
 		c.alarmOnce(Alarm{Kind: AlarmTwin, Node: self.id, Text: "this node's own record is raised elsewhere again and again: another process may use its key"})
 	}
 	r := *self.record
@@ -111,14 +116,14 @@ func (c *Core) hearSelf(from *node, r *events.Record) {
 		return
 	}
 	if c.mayCheck(from) && c.verifyRecord(r) {
-		c.refute(r.Incarnation)
+		c.refute(r.Incarnation, true)
 	}
 }
 
 // hearOwnLink does the same for this node's word on a link.
 func (c *Core) hearOwnLink(from *node, r *events.LinkRecord) {
 	if c.neverSaid(r) && c.mayCheck(from) && c.verifyLink(r) {
-		c.refute(r.Incarnation)
+		c.refute(r.Incarnation, true)
 	}
 }
 
@@ -182,6 +187,9 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		c.hearSelf(from, r)
 		return
 	}
+	if c.fromBanned(from, r.ID) {
+		return
+	}
 	if !c.nodes.admitted[r.ID] && planted.Now != planted.UnadmittedTaken {
 		c.wait(limbo{from: from, record: r})
 		return
@@ -208,6 +216,9 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		c.hearOwnLink(from, r)
 		return
 	}
+	if c.fromBanned(from, r.From) {
+		return
+	}
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
 	if a == nil || b == nil || !a.member() || b.record == nil && b.gone == nil || !c.nodes.admitted[r.From] {
 		if a == nil || a.gone == nil {
@@ -224,6 +235,9 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	}
 	if !c.verifyLink(r) {
 		c.drop(from, DropSignature)
+		return
+	}
+	if !c.mayChange(a, from) {
 		return
 	}
 	old := a.outTo(b.slot)
@@ -248,7 +262,7 @@ func (c *Core) takeNews(from *node, e *events.Event) {
 		return
 	}
 	if e.Dead.Node == c.cfg.Self {
-		c.refute(e.Dead.Incarnation)
+		c.refute(e.Dead.Incarnation, false)
 		return
 	}
 	n := c.nodes.byID[e.Dead.Node]
@@ -324,6 +338,9 @@ func (c *Core) learn(r *events.Record, tell bool) {
 		return
 	}
 	self := c.nodes.at(c.self)
+	if c.fromBanned(nil, r.ID) {
+		return
+	}
 	if !c.nodes.admitted[r.ID] {
 		c.wait(limbo{from: self, record: r})
 		return

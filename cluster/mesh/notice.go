@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
@@ -80,26 +79,11 @@ func (c *Core) verifyRecord(r *events.Record) bool {
 	return c.cfg.Verify(r.ID, r.SignedBytes(buf[:0]), &r.Sig)
 }
 
-// mayCheck counts a signature against the neighbor that made us check it.
-func (c *Core) mayCheck(from *node) bool {
-	if from == nil || from.link == nil {
-		return true
-	}
-	l := from.link
-	if c.now >= l.checksAt {
-		l.checks, l.checksAt = 0, c.now.Add(time.Second)
-	}
-	if l.checks >= MaxChecks {
-		c.drop(from, DropFlood)
-		l.beatAt = min(l.beatAt, l.checksAt) // what is lost by it, the vectors tell
-		return false
-	}
-	l.checks++
-	return true
-}
-
 // receiveEvent takes one copy of an event from a neighbor.
 func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusion) {
+	if c.fromBanned(from, e.Origin) || e.Type == events.TypeNewNeighbor && c.fromBanned(from, e.Neighbor.ID) {
+		return
+	}
 	if !c.nodes.admitted[e.Origin] || e.Type == events.TypeNewNeighbor && !c.nodes.admitted[e.Neighbor.ID] {
 		c.wait(limbo{from: from, event: e, exclude: exclude})
 		return
@@ -143,6 +127,9 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 			c.drop(from, DropSignature)
 			return
 		}
+	}
+	if l != nil && l == c.vector.own && e.Commit.Sequence > l.held {
+		c.twin(l) // the signature has been checked
 	}
 	if l == nil {
 		if l = c.addLog(e.Commit.Log); l == nil {

@@ -133,6 +133,11 @@ const (
 	AlarmFull AlarmKind = "full"
 	// AlarmState: persisted state did not decode.
 	AlarmState AlarmKind = "state"
+	// AlarmBanned: a node was banned.
+	AlarmBanned AlarmKind = "banned"
+	// AlarmHostile: a neighbor goes on doing what no honest node does, or too much
+	// of what it may.
+	AlarmHostile AlarmKind = "hostile"
 	// AlarmDead: a node was declared dead. AlarmAlive: it is back.
 	AlarmDead  AlarmKind = "dead"
 	AlarmAlive AlarmKind = "alive"
@@ -158,7 +163,11 @@ const (
 	DropForeignLog Drop = "log"        // unknown or wrong log
 	DropStale      Drop = "stale"      // an older record, incarnation or tombstone
 	DropFork       Drop = "fork"       // another commit in a place that is taken
-	DropFlood      Drop = "flood"      // more than MaxChecks in a second
+	DropFlood      Drop = "flood"      // more of a neighbor in one second than its quota
+	DropFlap       Drop = "flap"       // more words of a node on its links in one second than MaxWords
+	DropBanned     Drop = "banned"     // a word of a banned node
+	DropPull       Drop = "pull"       // a pull connection that breaks limits or form; the shell tells
+	DropCommit     Drop = "commit"     // a commit that nobody signed so; the shell tells
 	DropFull       Drop = "full"       // a table is full
 	DropLate       Drop = "late"       // a notice of a commit that is held: counted, its list honoured
 	DropState      Drop = "state"      // persisted state that does not decode

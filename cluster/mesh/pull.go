@@ -176,7 +176,7 @@ func (c *Core) dispatch() {
 // assign finds a pull for l. It reports whether l must go on waiting.
 func (c *Core) assign(l *logState, made *[]*pull) bool {
 	b := &c.pulls
-	if l.pull != 0 || l.closed || !c.nodes.admitted[l.id.Node] {
+	if l.pull != 0 || l.closed || !c.taken(l.id.Node) {
 		return false
 	}
 	if c.now < l.retryAt {

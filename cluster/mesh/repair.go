@@ -234,7 +234,7 @@ func (c *Core) receiveOrigins(n *node, it *originsItem) {
 
 // receiveLogs learns what a neighbor holds.
 func (c *Core) receiveLogs(n *node, it *logsItem) {
-	if !c.nodes.admitted[it.origin] {
+	if !c.taken(it.origin) {
 		c.wait(limbo{from: n, holds: it})
 		return
 	}
@@ -255,7 +255,7 @@ func (c *Core) receiveLogs(n *node, it *logsItem) {
 
 // receiveHolders learns who holds a log.
 func (c *Core) receiveHolders(n *node, it *holdersItem) {
-	if !c.nodes.admitted[it.log.Node] {
+	if !c.taken(it.log.Node) {
 		c.wait(limbo{from: n, holds: it})
 		return
 	}
@@ -350,7 +350,7 @@ func (c *Core) recordItem(key recordKey) item {
 	n := c.nodes.at(key.node)
 	switch {
 	case key.to == toStone:
-		if n.gone != nil {
+		if n.gone != nil && !c.nodes.banned[n.id] {
 			return &eventItem{event: *n.gone, exclude: events.Exclusion{Form: events.Everybody}}
 		}
 	case key.to == toSelf:

@@ -107,7 +107,7 @@ func (n *simNode) checkLimits() {
 		over("records queued", len(q.records), MaxQueueItems)
 		over("records remembered", len(q.sent), MaxQueueItems)
 		over("answers queued", len(q.jobs), MaxQueueItems)
-		over("signatures checked in a second", m.link.checks, MaxChecks)
+		over("signatures checked in a second", m.link.quota.checks, MaxChecks)
 	}
 	over("events", len(c.events.ring), MaxEvents)
 	over("events by checksum", len(c.events.others)+len(c.events.commits), MaxEvents)

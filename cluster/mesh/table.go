@@ -39,6 +39,9 @@ type node struct {
 	slowly      bool // the last path to it had a slow link
 	dead        bool
 	dial        dial
+	blames      map[Drop]*blames
+	words       int // on its links, taken in this second
+	wordsUntil  Time
 }
 
 // member reports whether n belongs to the pool.
@@ -64,6 +67,7 @@ type table struct {
 	slots    []*node
 	byID     map[storage.NodeID]*node
 	admitted map[storage.NodeID]bool
+	banned   map[storage.NodeID]bool
 
 	order    []*node          // members by id
 	ids      []storage.NodeID // of order
@@ -100,6 +104,7 @@ func (t *table) init() {
 	t.byID = map[storage.NodeID]*node{}
 	t.short = map[events.ShortID]*node{}
 	t.admitted = map[storage.NodeID]bool{}
+	t.banned = map[storage.NodeID]bool{}
 }
 
 func (t *table) at(slot int) *node { return t.slots[slot] }
@@ -269,6 +274,9 @@ func (c *Core) drop(n *node, reason Drop) {
 		key.Peer = n.id
 	}
 	c.drops[key]++
+	if reason != DropFlap { // that is blamed on who signed it
+		c.blame(n, reason)
+	}
 }
 
 // alarmOnce raises an alarm unless the same one was raised before.

@@ -222,11 +222,15 @@ func (c *Core) claimed(l *logState, sequence uint64, from *node) {
 	if l.id.Node == c.cfg.Self {
 		c.alarmOnce(Alarm{Kind: AlarmLostSaves, Node: from.id, Log: l.id,
 			Text: fmt.Sprintf("%s holds saves of this node that are missing here; they are pulled back", c.nameOf(from))})
-		if l == c.vector.own {
-			c.alarmOnce(Alarm{Kind: AlarmTwin, Node: from.id, Log: l.id, Text: "the log that this process writes grows elsewhere: another process uses this key"})
-		}
 	}
 	c.want(l)
+}
+
+// twin raises the alarm that somebody else writes the log of this process: its
+// signature is on a commit, or the event of one, that this process did not make.
+// A neighbor's word alone is not enough.
+func (c *Core) twin(l *logState) {
+	c.alarmOnce(Alarm{Kind: AlarmTwin, Node: c.cfg.Self, Log: l.id, Text: "the log that this process writes grows elsewhere: another process uses this key"})
 }
 
 // holdsAll notes that n holds everything that is held here.
@@ -259,6 +263,9 @@ func (c *Core) appended(entries []Entry) {
 			continue
 		}
 		source := c.pulls.source(l)
+		if !e.Own && l == c.vector.own {
+			c.twin(l)
+		}
 		c.setHeld(l, e.Sequence, e.Hash)
 		c.vector.appended = c.now
 		if e.Own {

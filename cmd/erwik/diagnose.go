@@ -116,6 +116,9 @@ func (n *node) joinFinding(h *cluster.Health) finding {
 
 // joinAdvice says what to do about a join that fails.
 func joinAdvice(err error) string {
+	if strings.Contains(err.Error(), "was banned") {
+		return "nothing on this machine changes that. Move the data directory away (its pages are in it:  erwik export) and join anew as another node"
+	}
 	if strings.Contains(err.Error(), "refused: ") {
 		return "the other node is reached but does not let this one in: run  erwik token --data DIR  on its machine, and start this node with that --token; or give both the same ERWIK_SECRET (or --secret-file)"
 	}
@@ -200,13 +203,17 @@ func alarmFinding(a cluster.Alarm) finding {
 	case mesh.AlarmLostSaves:
 		f.Level, f.Do = levelNote, "nothing: they are pulled back. Look at the disk if nobody restored a backup"
 	case mesh.AlarmFork:
-		f.Do = "its key is misused or its disk was cloned while it ran: stop it, then  erwik network forget " + a.Node
+		f.Do = "its key is misused or its disk was cloned while it ran: stop it, then  erwik network ban " + a.Node
 	case mesh.AlarmTwin:
 		f.Do = "two nodes run with one node.key: stop one, remove its node.key and let it join anew"
 	case mesh.AlarmFull:
 		f.Do = "a limit of the mesh is met (OPERATING, Limits): remove nodes that will not come back with  erwik network forget"
 	case mesh.AlarmState:
 		f.Do = "the disk gave back something else than was written: look at it; the node goes on without that piece"
+	case mesh.AlarmHostile:
+		f.Do = "what it sends is dropped and counted; look at its machine. If it is not to be trusted:  erwik network ban " + a.Node
+	case mesh.AlarmBanned:
+		f.Level, f.Do = levelNote, "nothing: see  erwik network bans"
 	case mesh.AlarmDead:
 		f.Level, f.Do = levelNote, "see this node below"
 	default:
@@ -248,7 +255,7 @@ func neighborFinding(p *cluster.PeerHealth) neighborReport {
 	if p.Forked {
 		r.Level = levelAct
 		r.Text += "; it signed two commits for one place of its log"
-		r.Do = strings.TrimPrefix(r.Do+". Its key is misused or its disk was cloned: stop it, then  erwik network forget "+p.Name, ". ")
+		r.Do = strings.TrimPrefix(r.Do+". Its key is misused or its disk was cloned: stop it, then  erwik network ban "+p.Name, ". ")
 	}
 	return r
 }

@@ -40,7 +40,7 @@ func (n *node) samples(yield func(metrics.Sample)) {
 		yield(metrics.Sample{Name: row.name, Help: row.help, Counter: true, Value: float64(row.value)})
 	}
 	alarms := make(map[string]uint64)
-	for _, kind := range []mesh.AlarmKind{mesh.AlarmLostSaves, mesh.AlarmFork, mesh.AlarmTwin, mesh.AlarmFull, mesh.AlarmState, mesh.AlarmDead, mesh.AlarmAlive} {
+	for _, kind := range []mesh.AlarmKind{mesh.AlarmLostSaves, mesh.AlarmFork, mesh.AlarmTwin, mesh.AlarmFull, mesh.AlarmState, mesh.AlarmDead, mesh.AlarmAlive, mesh.AlarmBanned, mesh.AlarmHostile} {
 		alarms[string(kind)] = 0 // there from the first scrape on, so that a rise is seen
 	}
 	dropped := map[string]uint64{"join_refused": 0, "handshake": 0, "connection_flood": 0}

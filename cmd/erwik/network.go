@@ -35,7 +35,8 @@ func (a *app) networkCommand() *cobra.Command {
 		a.networkList("links", "List all links and what they cost", printLinks),
 		a.networkList("routes", "List the way by which each node is reached", printRoutes),
 		a.networkList("graph", "Draw who is linked to whom", printGraph),
-		a.networkEvents(), a.networkForget(),
+		a.networkList("bans", "List the nodes that were banned, by whom, and bans that do not count", printBans),
+		a.networkEvents(), a.networkForget(), a.networkBan(),
 	)
 	return c
 }
@@ -204,6 +205,71 @@ func (a *app) networkForget() *cobra.Command {
 	})
 	a.dataFlag(c, &data)
 	return c
+}
+
+func printBans(w *tabwriter.Writer, raw json.RawMessage) error {
+	var rows []struct {
+		Node, Name, By, Void string
+		At                   time.Time
+	}
+	if err := json.Unmarshal(raw, &rows); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "NAME\tID\tBY\tAT\tCOUNTS")
+	for _, b := range rows {
+		counts := "yes"
+		if b.Void != "" {
+			counts = "no: " + b.Void
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", orDash(b.Name), b.Node, b.By, localTime(b.At), counts)
+	}
+	return nil
+}
+
+func (a *app) networkBan() *cobra.Command {
+	data := ""
+	c := a.client(&cobra.Command{
+		Use: "ban NODE", Short: "Shut a node out of the mesh for good, on all nodes", Args: cobra.ExactArgs(1),
+		Long: `Shut a node out of the mesh for good, by name or id, on all nodes.
+
+Every node closes its links with it and refuses it, whoever gives it a token. What
+this node holds of its saves now stays; what it saved later is shown nowhere. A ban
+can't be taken back: the machine may join again with a new data directory. A node
+can't ban the one through which it joined. Needs the data directory, for the
+operator's key. "network bans" lists bans.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			key, err := a.findKey(c, data)
+			if err != nil {
+				return err
+			}
+			raw, err := a.call(c.Context(), request{method: http.MethodPost, path: "network/ban", body: map[string]string{"node": args[0]}, key: key})
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(raw)
+			}
+			_, err = fmt.Fprintln(a.stdout, "banned", args[0])
+			return err
+		},
+	})
+	a.dataFlag(c, &data)
+	return c
+}
+
+// ban serves network/ban.
+func (n *node) ban(ctx context.Context, body []byte) (any, error) {
+	var asked struct {
+		Node string `json:"node"`
+	}
+	if err := json.Unmarshal(body, &asked); err != nil || asked.Node == "" {
+		return nil, errors.New(`the body must be {"node": name or id}`)
+	}
+	id, err := n.member.Ban(ctx, asked.Node)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"node": id.String()}, nil
 }
 
 // forget serves network/forget.

@@ -199,7 +199,7 @@ func (n *node) handler(s *settings, key string) (*wiki.Handler, error) {
 			return ready, "joining"
 		},
 		Commit: sourceCommit(), Sources: []metrics.Source{n.samples}, Doctor: n.diagnose,
-		OperatorCalls: map[string]wiki.OperatorCall{"network/forget": n.forget},
+		OperatorCalls: map[string]wiki.OperatorCall{"network/forget": n.forget, "network/ban": n.ban},
 	})
 }
 

@@ -25,6 +25,9 @@ func (s *Service) Revision(name Name, h storage.Hash) (*storage.Commit, []byte, 
 	if err != nil {
 		return nil, nil, fmt.Errorf("read revision %s of %q: %w", h, name, err)
 	}
+	if r, err := s.store.Revision(h); err != nil || r.Muted {
+		return nil, nil, fmt.Errorf("revision %s of %q: %w", h, name, errors.Join(ErrNoRevision, err))
+	}
 	text, err := textOf(s.graph, c)
 	if err != nil {
 		return nil, nil, err

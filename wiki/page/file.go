@@ -96,7 +96,7 @@ func (s *Service) fileVersion(h storage.Hash) (*FileVersion, error) {
 // FileRevision reads an old revision of a file.
 func (s *Service) FileRevision(name FileName, h storage.Hash) (*FileVersion, error) {
 	v, err := s.fileVersion(h)
-	if errors.Is(err, storage.ErrNotFound) || err == nil && v.Path != name.Path() {
+	if errors.Is(err, storage.ErrNotFound) || err == nil && (v.Path != name.Path() || v.Muted) {
 		return nil, fmt.Errorf("revision %s of file %q: %w", h, name, ErrNoRevision)
 	}
 	if err != nil {
