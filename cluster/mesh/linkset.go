@@ -61,7 +61,8 @@ func (c *Core) tickOwn() {
 	for v := range due.All() {
 		n, r := t.at(v), self.outTo(v)
 		if n.link != nil && r != nil && r.Up && r.Incarnation == self.incarnation() && n.link.usable() && near(r.Step, n.link.step) {
-			due.Remove(v) // it was a hiccup
+			due.Remove(v) // it was a hiccup: what was told last is so
+			n.link.said = true
 			continue
 		}
 		old[v] = r
@@ -81,7 +82,7 @@ func (c *Core) tickOwn() {
 	}
 	if alone+len(said) > manyRecords {
 		for v, r := range self.out {
-			if r != nil && r.Up {
+			if n := t.at(v); r != nil && r.Up && n.link != nil && n.link.usable() {
 				due.Add(v)
 			}
 		}
