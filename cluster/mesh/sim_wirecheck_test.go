@@ -60,7 +60,7 @@ func (w *world) checkNotice(n *simNode, s Send, it *eventItem) {
 	if l.commits[at.Sequence-1].hash != at.Hash {
 		w.fail("%s passes on a notice of another commit than it has", n.name)
 	}
-	if w.copies != nil {
+	if w.copies != nil && n.links[s.Peer] != nil { // else the link has just gone
 		key := copyKey{n.index, n.links[s.Peer].index, place{at.Log, at.Sequence}}
 		w.copies[key]++
 		if w.copies[key] > maxCopies {
