@@ -125,6 +125,7 @@ func (c *Core) signLinks(due events.Set) {
 			Incarnation: set.Incarnation, Counter: set.Counter}
 		r.Sig = c.cfg.Sign(r.SignedBytes(nil))
 		c.setOut(self, slots[0], r)
+		c.noteHeard(self, slots[0], nil)
 		return
 	}
 	slices.SortFunc(slots, func(a, b int) int { return c.nodes.at(a).id.Compare(c.nodes.at(b).id) })
@@ -132,6 +133,7 @@ func (c *Core) signLinks(due events.Set) {
 	set.Sig = c.cfg.Sign(set.SignedBytes(nil))
 	for i, v := range slots {
 		c.setOut(self, v, set.Link(i, c.nodes.at(v).id))
+		c.noteHeard(self, v, nil)
 	}
 }
 
@@ -185,6 +187,7 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		to := c.nodes.byID[r.To].slot
 		old := a.outTo(to)
 		c.setOut(a, to, r)
+		c.noteHeard(a, to, from)
 		c.tellRecord(recordKey{a.slot, to}, from, costOnly(old, r))
 	}
 }

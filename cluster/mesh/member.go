@@ -242,6 +242,7 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	}
 	old := a.outTo(b.slot)
 	c.setOut(a, b.slot, r)
+	c.noteHeard(a, b.slot, from)
 	c.tellRecord(recordKey{a.slot, b.slot}, from, costOnly(old, r))
 }
 

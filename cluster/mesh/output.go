@@ -210,6 +210,8 @@ type LinkInfoRow struct {
 	To    string  `json:"to"`
 	State string  `json:"state"` // "up", "down", or "half": only this end says up
 	Cost  float64 `json:"cost_ms"`
+	Age   float64 `json:"age_s"` // since this node heard it; a cost that stays near is not told again
+	Via   string  `json:"via"`   // the neighbor that told it; "" for an own link
 }
 
 // RouteInfo is an item of network/routes: the way by which notices reach a node.
@@ -219,6 +221,7 @@ type RouteInfo struct {
 	Path  []string `json:"path"` // from the first hop to the node itself
 	Cost  float64  `json:"cost_ms"`
 	State string   `json:"state"` // as in nodes
+	Age   float64  `json:"age_s"` // of the oldest word on which the path rests
 }
 
 // GraphInfo is network/graph: what a picture needs.

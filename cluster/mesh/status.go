@@ -105,6 +105,12 @@ func (c *Core) Links() []LinkInfoRow {
 			}
 			b := c.nodes.at(to)
 			row := LinkInfoRow{From: c.nameOf(a), To: c.nameOf(b), State: "down"}
+			if to < len(a.heard) {
+				row.Age = millis(c.now.Sub(a.heard[to].at)) / 1000
+				if from := a.heard[to].from; from != nil {
+					row.Via = c.nameOf(from)
+				}
+			}
 			if r.Up {
 				row.State, row.Cost = "half", millis(r.Step.Cost())
 				if back := b.outTo(a.slot); back != nil && back.Up && back.Incarnation == b.incarnation() && r.Incarnation == a.incarnation() {
@@ -134,6 +140,7 @@ func (c *Core) Routes() []RouteInfo {
 		}
 		if len(r.Path) > 0 {
 			r.Via = r.Path[0]
+			r.Age = c.pathAge(t, n)
 			r.Cost = millis(time.Duration(t.cost[n.slot]) * time.Microsecond)
 		}
 		out = append(out, r)
@@ -205,3 +212,17 @@ func (c *Core) Drops() map[DropKey]uint64 { return maps.Clone(c.drops) }
 
 // Counters are totals since the start.
 func (c *Core) Counters() Counters { return c.count }
+
+// pathAge is the age, in seconds, of the oldest word on which a path rests.
+func (c *Core) pathAge(t *tree, n *node) (age float64) {
+	at := c.nodes.at(c.self)
+	for _, next := range c.path(t, n) {
+		for _, w := range [][2]*node{{at, next}, {next, at}} {
+			if to := w[1].slot; to < len(w[0].heard) && w[0].outTo(to) != nil {
+				age = max(age, millis(c.now.Sub(w[0].heard[to].at))/1000)
+			}
+		}
+		at = next
+	}
+	return age
+}

@@ -20,6 +20,7 @@ type node struct {
 	gone   *events.Event  // tombstone: it was removed from the pool
 
 	out     []*events.LinkRecord // its side of its links, by slot of the other end
+	heard   []outHeard           // of out: when and from whom
 	row     uint64               // hash of record, tombstone and out
 	rowMix  uint64               // what row adds to the table's hash
 	changed Time                 // when row did last
@@ -42,6 +43,20 @@ type node struct {
 	blames      map[Drop]*blames
 	words       int // on its links, taken in this second
 	wordsUntil  Time
+}
+
+// outHeard says when a word on a link came, and from whom: nil for an own one.
+type outHeard struct {
+	at   Time
+	from *node
+}
+
+// noteHeard keeps when and from whom n's word on its link to another node came.
+func (c *Core) noteHeard(n *node, to int, from *node) {
+	for len(n.heard) <= to {
+		n.heard = append(n.heard, outHeard{})
+	}
+	n.heard[to] = outHeard{c.now, from}
 }
 
 // member reports whether n belongs to the pool.

@@ -76,6 +76,13 @@ type linkRow struct {
 	To    string  `json:"to"`
 	State string  `json:"state"`
 	Cost  float64 `json:"cost_ms"`
+	Age   float64 `json:"age_s"`
+	Via   string  `json:"via"`
+}
+
+// age writes for how many seconds something has been known.
+func age(seconds float64) string {
+	return (time.Duration(seconds) * time.Second).String()
 }
 
 func orDash(text string) string {
@@ -106,9 +113,9 @@ func printLinks(w *tabwriter.Writer, raw json.RawMessage) error {
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "FROM\tTO\tSTATE\tCOST")
+	fmt.Fprintln(w, "FROM\tTO\tSTATE\tCOST\tKNOWN FOR\tFROM WHOM")
 	for _, l := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%.0fms\n", l.From, l.To, l.State, l.Cost)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%.0fms\t%s\t%s\n", l.From, l.To, l.State, l.Cost, age(l.Age), orDash(l.Via))
 	}
 	return nil
 }
@@ -119,13 +126,14 @@ func printRoutes(w *tabwriter.Writer, raw json.RawMessage) error {
 		Path  []string `json:"path"`
 		Cost  float64  `json:"cost_ms"`
 		State string   `json:"state"`
+		Age   float64  `json:"age_s"`
 	}
 	if err := json.Unmarshal(raw, &rows); err != nil {
 		return err
 	}
-	fmt.Fprintln(w, "TO\tPATH\tCOST\tSTATE")
+	fmt.Fprintln(w, "TO\tPATH\tCOST\tSTATE\tKNOWN FOR")
 	for _, r := range rows {
-		fmt.Fprintf(w, "%s\t%s\t%.0fms\t%s\n", r.To, orDash(strings.Join(r.Path, " → ")), r.Cost, r.State)
+		fmt.Fprintf(w, "%s\t%s\t%.0fms\t%s\t%s\n", r.To, orDash(strings.Join(r.Path, " → ")), r.Cost, r.State, age(r.Age))
 	}
 	return nil
 }
@@ -142,7 +150,7 @@ func printGraph(w *tabwriter.Writer, raw json.RawMessage) error {
 		fmt.Fprintf(w, "%s\t%s\n", n.Name, n.State)
 		for _, l := range graph.Links {
 			if l.From == n.Name {
-				fmt.Fprintf(w, "  └ %s\t%s\t%.0fms\n", l.To, l.State, l.Cost)
+				fmt.Fprintf(w, "  └ %s\t%s\t%.0fms\t%s\t%s\n", l.To, l.State, l.Cost, age(l.Age), orDash(l.Via))
 			}
 		}
 	}
