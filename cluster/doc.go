@@ -45,9 +45,11 @@
 //	3 end       0 complete or 1 failed, then a text
 //	4 cancel    nothing; no more data is sent
 //	5 locate    commit hashes (20 each, at most 64); answered by end, with spans
+//	            (log 40, 0, sequence 8) instead of a text for those that are held
 //	6 stories   commit hashes (20 each, at most 16); answered by end, with JSON: how each came to the
 //	            neighbor, in the form of commits/{hash}
-//	            (log 40, 0, sequence 8) instead of a text for those that are held
+//	8 heads     git path; answered by end: 0, then nothing or: how many heads (1),
+//	            0 raw or 1 zstd, records: the heads, then commits that they follow
 //	7 piece     file chunk (32), offset (4), length (4, at most 256 KiB); answered
 //	            by end: 0, size of the chunk (4), the bytes; or 2, it is not here
 //

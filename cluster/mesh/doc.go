@@ -68,6 +68,7 @@
 //	             "this is my table; send me what is newer in yours"
 //	7 node       node record (package events)
 //	8 link       link record (package events)
+//	10 links     set of link records (package events)
 //	9 content    n uvarint <= 1,024, n bytes: the commit of the first notice, on quick links
 //
 // The branch byte is 0; branches of logs that split are logs of their own. Hashes of the vector: a head's is
