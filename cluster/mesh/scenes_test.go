@@ -1,0 +1,85 @@
+package mesh
+
+import (
+	"testing"
+	"time"
+
+	"github.com/erwik/erwik/events"
+)
+
+// Scenes are played by hand where chance brings them about too rarely.
+
+// TestForkIsDug: who tells of another commit in a place that is taken is asked
+// where the log forks.
+func TestForkIsDug(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.meet(2, "a")
+	one := commitOf(a, 1)
+	l.feed(a, frame{number: 2, items: []item{&eventItem{event: one}}})
+	l.appended(entryOf(one, false))
+	two := commitOf(a, 1)
+	two.Commit.Hash[5] = 1
+	two.Sig = fakeSig(a, two.SignedBytes(nil))
+	l.feed(a, frame{number: 3, items: []item{&eventItem{event: two}}})
+	if len(l.out.Dig) != 1 || l.out.Dig[0].From != a || l.out.Dig[0].Log != one.Commit.Log {
+		t.Errorf("nobody is asked where the log forks: %+v", l.out.Dig)
+	}
+}
+
+// TestPassedOnce: a name that two copies leave open is told once, though it has
+// not answered in between.
+func TestPassedOnce(t *testing.T) {
+	l := newLab(t, 1)
+	a, b, c := l.meet(2, "a"), l.meet(3, "b"), l.meet(4, "c")
+	l.settle(a, b, c)
+	e := commitOf(a, 1)
+	list := events.Exclusion{Form: events.Nobody}
+	l.feed(a, frame{number: 2, items: []item{&eventItem{event: e, exclude: list}}})
+	l.appended(entryOf(e, false))
+	l.ack(c)
+	l.ack(b)
+	l.feed(b, frame{number: 3, items: []item{&eventItem{event: e, exclude: list}}})
+	l.ack(c)
+	l.feed(b, frame{number: 4, items: []item{&eventItem{event: e, exclude: list}}})
+	l.ack(c)
+	if n, _ := l.told(c); n != 1 {
+		t.Errorf("c was told %d times", n)
+	}
+}
+
+// TestStalledPull: a pull that stands still is given up, and asked for anew.
+func TestStalledPull(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.meet(2, "a")
+	l.settle(a)
+	e := commitOf(a, 1)
+	l.feed(a, frame{items: []item{&holdersItem{e.Commit.Log, []holder{{prefixOf(a), 1}}}}})
+	cancelled := 0
+	for end := l.now.Add(2 * time.Minute); l.now < end; {
+		l.now = l.now.Add(TickEvery)
+		l.core.Tick(l.now)
+		l.take()
+		cancelled += len(l.out.Cancel)
+		l.ack(a)
+	}
+	if cancelled == 0 || len(l.pull) < 2 {
+		t.Errorf("after two minutes of silence %d pulls were given up, and %d made", cancelled, len(l.pull))
+	}
+}
+
+// TestUnknownNodesAreOpen: a list can't speak of a node that its sender does not
+// know; we tell that node.
+func TestUnknownNodesAreOpen(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.meet(2, "a")
+	l.settle(a) // a names the pool as it is now: itself and us
+	c := l.meet(4, "c")
+	l.settle(c)
+	e := commitOf(a, 1)
+	l.feed(a, frame{number: 9, items: []item{&eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}}})
+	l.appended(entryOf(e, false))
+	l.ack(c)
+	if n, _ := l.told(c); n != 1 {
+		t.Errorf("c, of which a knows nothing, was told %d times", n)
+	}
+}
