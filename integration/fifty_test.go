@@ -99,7 +99,7 @@ func (w *network) rest(t *testing.T, nodes []*node) {
 		const span = 15 * time.Second
 		before := w.carried()
 		<-time.After(span)
-		if rate = float64(w.carried()-before) / span.Seconds() / links; rate > 2*60 {
+		if rate = float64(w.carried()-before) / span.Seconds() / links; rate > 4*60 {
 			return fmt.Errorf("%.0f bytes a second on each link", rate)
 		}
 		return nil

@@ -103,7 +103,7 @@ var blameFrom = map[Drop]int{
 	DropFlap:       5, // seconds
 	DropFrame:      5,
 	DropSignature:  20,
-	DropUnadmitted: 2000,
+	DropUnadmitted: 20_000, // where fifty nodes join at once, some thousands are heard before their admissions
 	DropStale:      50_000,
 	DropBanned:     2000,
 	DropPull:       5,
