@@ -53,6 +53,7 @@ type Store struct {
 		branches map[LogID]branch   // of those logs, the trunk among them
 		family   map[LogID][]LogID  // log → its branches, the trunk first
 		taken    map[LogID]int      // log that forks → bytes taken of it since
+		islands  islands            // commits behind a gap of their log
 		lacking  int                // file revisions of which chunks are missing
 		failed   error              // not nil: poisoned or closed
 		bans     []ban              // all that are held, in the order in which they are judged
@@ -200,6 +201,9 @@ func (s *Store) load() error {
 		return err
 	}
 	if err := s.checkWhole(); err != nil {
+		return err
+	}
+	if err := s.loadIslands(); err != nil {
 		return err
 	}
 	if err := s.mu.signers.load(s); err != nil {
