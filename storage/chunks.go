@@ -45,12 +45,17 @@ type chunkStore struct {
 	}
 }
 
+func (c *chunkStore) init(dir string) {
+	c.dir = filepath.Join(dir, chunksName)
+	c.mu.loose, c.mu.landing = make(map[ChunkID]int), make(map[ChunkID]bool)
+	c.mu.parts = 0
+}
+
 // openChunks makes the directories, throws away what a crash has left, and
 // counts the files that are not whole.
 func (s *Store) openChunks() error {
 	c := &s.chunks
-	c.dir = filepath.Join(s.cfg.Dir, chunksName)
-	c.mu.loose, c.mu.landing = make(map[ChunkID]int), make(map[ChunkID]bool)
+	c.init(s.cfg.Dir)
 	for _, name := range []string{"", newName, partName} {
 		if err := makeDir(s.fs, filepath.Join(c.dir, name)); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	cockroach "github.com/cockroachdb/errors"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/batchrepr"
 	"github.com/cockroachdb/pebble/v2/record"
@@ -28,6 +29,10 @@ type rawEntry struct {
 	deleted    bool
 }
 
+func isSet(kind pebble.InternalKeyKind) bool {
+	return kind == pebble.InternalKeyKindSet || kind == pebble.InternalKeyKindSetWithDelete
+}
+
 // prefixBundle is Pebble's default for its default key schema.
 const prefixBundle = 16
 
@@ -35,24 +40,27 @@ const prefixBundle = 16
 // names what can't. Each block has a checksum, so what it gives is what was
 // written.
 func readTable(fs vfs.FS, path string, fn func(rawEntry) error) (damaged []string, err error) {
+	unread := func(err error) ([]string, error) {
+		return []string{fmt.Sprintf("%s: no block of it can be found: %v (%s)", path, err, cockroach.FlattenDetails(err))}, nil
+	}
 	file, err := fs.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return unread(err)
 	}
 	readable, err := sstable.NewSimpleReadable(file)
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+		return unread(joinClose(err, file))
 	}
 	schema := colblk.DefaultKeySchema(pebble.DefaultComparer, prefixBundle)
 	options := sstable.ReaderOptions{Comparer: pebble.DefaultComparer, KeySchemas: sstable.MakeKeySchemas(&schema)}
 	reader, err := sstable.NewReader(context.Background(), readable, options)
 	if err != nil {
-		return []string{fmt.Sprintf("%s: no block of it can be found: %v", path, err)}, nil
+		return unread(err)
 	}
 	defer func() { err = joinClose(err, reader) }()
 	layout, err := reader.Layout()
 	if err != nil {
-		return []string{fmt.Sprintf("%s: no block of it can be found: %v", path, err)}, nil
+		return unread(err)
 	}
 	initBlock := func(md *block.Metadata, data []byte) error { return colblk.InitDataBlockMetadata(&schema, md, data) }
 	for _, at := range layout.Data {
@@ -69,7 +77,7 @@ func readTable(fs vfs.FS, path string, fn func(rawEntry) error) (damaged []strin
 		}
 		for kv := it.First(); kv != nil; kv = it.Next() {
 			kind := kv.K.Kind()
-			e := rawEntry{key: kv.K.UserKey, value: kv.InPlaceValue(), number: uint64(kv.K.SeqNum()), deleted: kind != pebble.InternalKeyKindSet}
+			e := rawEntry{key: kv.K.UserKey, value: kv.InPlaceValue(), number: uint64(kv.K.SeqNum()), deleted: !isSet(kind)}
 			if err := fn(e); err != nil {
 				return damaged, joinClose(err, &it)
 			}
@@ -106,7 +114,7 @@ func readLog(fs vfs.FS, path string, fn func(rawEntry) error) (damaged []string,
 	}
 	content, err := readWhole(fs, path, maxLogFile)
 	if err != nil {
-		return nil, err
+		damaged = append(damaged, err.Error())
 	}
 	hole := int64(-1)
 	for from := int64(0); from < int64(len(content)); {
@@ -164,7 +172,7 @@ func readBatch(batch []byte, fn func(rawEntry) error) error {
 		if !ok || err != nil {
 			return nil
 		}
-		if err := fn(rawEntry{key: key, value: value, number: number, deleted: kind != pebble.InternalKeyKindSet}); err != nil {
+		if err := fn(rawEntry{key: key, value: value, number: number, deleted: !isSet(kind)}); err != nil {
 			return err
 		}
 	}
@@ -178,7 +186,7 @@ func readWhole(fs vfs.FS, path string, most int64) (b []byte, err error) {
 	}
 	defer func() { err = joinClose(err, f) }()
 	if b, err = io.ReadAll(io.LimitReader(f, most)); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
+		return b, fmt.Errorf("read %s after offset %d: %w", path, len(b), err)
 	}
 	return b, nil
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -24,6 +25,10 @@ type Config struct {
 	Clock  func() time.Time // nil: time.Now
 	Random io.Reader        // source of keys and log nonces; nil: crypto/rand
 	Fatal  func(error)      // called when the disk fails in a way that ends all writing; nil: panic
+	// Damaged is called, once and in a goroutine of its own, when a file of the
+	// database turns out to be damaged. All else is served; the repair is made
+	// when the store is opened again. nil: at the next start.
+	Damaged func(what string)
 }
 
 // Store is what is durable on one node. All methods are safe for concurrent
@@ -68,11 +73,14 @@ type Store struct {
 	files  string // that describe the database, for errors
 	spare  spareLogs
 	gate   gate
+	damage damages
+	found  *salvaged // not nil: the database was repaired when it was opened
 }
 
-// Open opens the store in cfg.Dir, or makes one. A damaged directory is
-// refused with ErrCorrupt and the name of the file; a newer format with
-// ErrFormat.
+// Open opens the store in cfg.Dir, or makes one. A damaged database is repaired:
+// what can be read is taken over, the files are kept in "damaged", and what is
+// gone is asked of neighbors. A damaged key is refused with ErrCorrupt and the
+// name of the file; a newer format with ErrFormat.
 func Open(cfg Config) (*Store, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
@@ -109,6 +117,9 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("%w: %w", ErrLocked, err)
 	}
 	fresh, err := checkFormat(s.fs, dir)
+	if errors.Is(err, ErrCorrupt) && s.repairFormat() == nil {
+		fresh, err = true, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -128,14 +139,57 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
+	if err := s.finishRepair(); err != nil {
+		return err
+	}
+	if err := s.openDatabase(); err != nil {
+		if !isDamage(err) {
+			return err
+		}
+		if err := s.salvage(err.Error()); err != nil {
+			return err
+		}
+		if err := s.openDatabase(); err != nil {
+			return err
+		}
+	}
+	if err := s.readmit(); err != nil {
+		return errors.Join(err, s.db.Close(), s.mark.file.Close())
+	}
+	s.keepPool()
+	s.damage.ready(s)
+	if s.disk.roomy() {
+		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
+	}
+	return nil
+}
+
+func (s *Store) openDatabase() error {
+	if _, err := s.fs.Stat(filepath.Join(s.cfg.Dir, databaseName)); err != nil {
+		return fmt.Errorf("look for the database: %w", err)
+	}
 	if err := s.openPebble(databaseName); err != nil {
 		return err
 	}
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
-	if s.disk.roomy() {
-		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
+	return nil
+}
+
+// readmit admits the nodes anew whose admission was lost with a damaged file:
+// their commits had been taken.
+func (s *Store) readmit() error {
+	if s.found == nil {
+		return nil
+	}
+	for node := range s.found.nodes {
+		if s.mu.signers.trusted[node] {
+			continue
+		}
+		if err := s.Admit(context.Background(), node, node.Short()); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -170,6 +224,17 @@ func (s *Store) create() error {
 // load reads the state that is kept in memory and compares the high-water
 // mark with it.
 func (s *Store) load() error {
+	if err := s.loadState(); err != nil {
+		return err
+	}
+	if err := s.openChunks(); err != nil {
+		return err
+	}
+	s.pub.init(s)
+	return s.openMark()
+}
+
+func (s *Store) loadState() error {
 	s.mu.logs = make(map[LogID]logState)
 	s.mu.forked = make(map[LogID]bool)
 	s.mu.branches = make(map[LogID]branch)
@@ -209,14 +274,7 @@ func (s *Store) load() error {
 	if err := s.mu.signers.load(s); err != nil {
 		return err
 	}
-	if err := s.loadBans(); err != nil {
-		return err
-	}
-	if err := s.openChunks(); err != nil {
-		return err
-	}
-	s.pub.init(s)
-	return s.openMark()
+	return s.loadBans()
 }
 
 // openMark raises the alarm when the store is behind what it acknowledged.
@@ -245,7 +303,9 @@ func (s *Store) Close() error {
 	}
 	s.gate.shut()
 	s.pub.drain()
+	s.damage.told.Wait()
 	s.spare.close()
+	s.keepPool()
 	return errors.Join(s.db.Close(), s.mark.file.Close(), s.lock.Close())
 }
 
