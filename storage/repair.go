@@ -99,7 +99,14 @@ func (s *Store) swap(folder, reason string, found *salvaged) error {
 			}
 		}
 		if _, err := s.fs.Stat(target); err == nil {
-			if err := s.fs.Rename(target, filepath.Join(aside, databaseName)); err != nil {
+			kept := filepath.Join(aside, databaseName)
+			for n := 2; ; n++ { // never over one that is kept
+				if _, err := s.fs.Stat(kept); err != nil {
+					break
+				}
+				kept = filepath.Join(aside, fmt.Sprintf("%s-%d", databaseName, n))
+			}
+			if err := s.fs.Rename(target, kept); err != nil {
 				return fmt.Errorf("move the damaged database aside: %w", err)
 			}
 			if err := errors.Join(syncDir(s.fs, aside), syncDir(s.fs, dir)); err != nil {

@@ -89,10 +89,13 @@ func (d *damaged) survives(t *testing.T, fs *vfs.MemFS, when, table string) {
 	kept, _ := fs.List("/data/damaged")
 	for _, folder := range kept {
 		found := false
-		names, _ := fs.List("/data/damaged/" + folder + "/pebble")
-		for _, name := range names {
-			b, err := readWhole(fs, "/data/damaged/"+folder+"/pebble/"+name, 1<<30)
-			found = found || err == nil && string(b) == table
+		dirs, _ := fs.List("/data/damaged/" + folder)
+		for _, dir := range dirs {
+			names, _ := fs.List("/data/damaged/" + folder + "/" + dir)
+			for _, name := range names {
+				b, err := readWhole(fs, "/data/damaged/"+folder+"/"+dir+"/"+name, 1<<30)
+				found = found || err == nil && string(b) == table
+			}
 		}
 		if found {
 			return
