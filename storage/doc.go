@@ -111,6 +111,7 @@
 // the database; all numbers big endian:
 //
 //	00 'c'                               → totals: version, arrival, pages, files, commits, digest
+//	00 'r' node(32)                      → nothing; after a repair: admit it if it is not
 //	01 path 00 'c' arrival(8)            → log entry
 //	01 path 00 't' arrival(8)            → content, if there is any
 //	02 hash(20)                          → arrival(8), flags (1: inert, 2: hidden by a ban), path

@@ -27,6 +27,9 @@ const (
 	// The sorted entries: arrival, path → nothing; and arrival → what the old index said.
 	sortArrival = 0x80
 	sortIndex   = 0x81
+	// readmitName, below keyMeta, begins the keys of nodes that had been admitted
+	// before a repair. The next start sees to it that they are.
+	readmitName = 'r'
 )
 
 // salvaged is what became of a damaged database.
@@ -228,6 +231,9 @@ func (s *Store) takeOver(sorted *Store, found *salvaged) error {
 		return errors.Join(err, t.batch.Close())
 	}
 	err = s.takePool(t.batch, found)
+	for node := range found.nodes {
+		err = errors.Join(err, t.batch.Set(append([]byte{keyMeta, readmitName}, node[:]...), nil, nil))
+	}
 	for key, e := range found.small {
 		if !e.deleted {
 			err = errors.Join(err, t.batch.Set([]byte(key), e.value, nil))

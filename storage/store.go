@@ -180,18 +180,31 @@ func (s *Store) openDatabase() error {
 // readmit admits the nodes anew whose admission was lost with a damaged file:
 // their commits had been taken.
 func (s *Store) readmit() error {
-	if s.found == nil {
-		return nil
-	}
-	for node := range s.found.nodes {
-		if s.mu.signers.trusted[node] {
-			continue
+	var lost []NodeID
+	err := s.scan([]byte{keyMeta, readmitName}, func(key, _ []byte) error {
+		if len(key) == len(NodeID{}) {
+			lost = append(lost, NodeID(key))
 		}
-		if err := s.Admit(context.Background(), node, node.Short()); err != nil {
+		return nil
+	})
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	for _, node := range lost {
+		if !s.Admitted(node) {
+			if err := s.Admit(context.Background(), node, node.Short()); errors.Is(err, ErrDiskFull) {
+				return nil // at the next start
+			} else if err != nil {
+				return err
+			}
+		}
+		if err := batch.Delete(append([]byte{keyMeta, readmitName}, node[:]...), nil); err != nil {
 			return err
 		}
 	}
-	return nil
+	return s.commitHint(batch)
 }
 
 // create makes the database beside its place and moves it there, so that a
