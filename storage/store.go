@@ -95,7 +95,6 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Host = "localhost"
 	}
 	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Logger}
-	s.cache.init()
 	s.gate.init()
 	if err := s.open(); err != nil {
 		if s.lock != nil {
@@ -153,9 +152,6 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
-	if err := s.readmit(); err != nil {
-		return errors.Join(err, s.db.Close(), s.mark.file.Close())
-	}
 	s.keepPool()
 	s.damage.ready(s)
 	if s.disk.roomy() {
@@ -168,11 +164,17 @@ func (s *Store) openDatabase() error {
 	if _, err := s.fs.Stat(filepath.Join(s.cfg.Dir, databaseName)); err != nil {
 		return fmt.Errorf("look for the database: %w", err)
 	}
+	s.cache.init() // of one that was opened before and is damaged nothing counts
 	if err := s.openPebble(databaseName); err != nil {
 		return err
 	}
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.db.Close())
+	}
+	if err := s.readmit(); err != nil {
+		// What it saved may be lost in a repair: no sequence of that log again.
+		s.mu.own = LogID{}
+		return errors.Join(err, s.db.Close(), s.mark.file.Close())
 	}
 	return nil
 }
