@@ -50,7 +50,8 @@
 //
 // # Goroutines
 //
-// The package starts none of its own (Pebble does, and Close ends them). All
+// An open store has one of its own, the scrub, which reads everything again about
+// once a day and in at most 5 % of a core; Pebble has some. Close ends them. All
 // methods may be called concurrently; Close waits for calls under way.
 // Functions given to [Store.Watch] run one at a time inside the save or receive
 // that they tell of.
@@ -103,14 +104,14 @@
 // (header, seed in hex, checksum; a line each), "mark", "lock" (empty, locked while
 // the store is open), "pebble" and "chunks"; "pool" (see pool.go), "repair" while a
 // repair is wanted or under way (see repair.go), and "damaged", in which repairs
-// keep what was damaged, in a numbered folder each. The content of a commit of kind file
+// keep what was damaged, in a numbered folder each, and chunks in a folder "chunks".
+// The content of a commit of kind file
 // is the text that [Manifest] describes; the chunks it names are files
 // chunks/<2 hex>/<64 hex>, synced before the commit's batch. chunks/new holds
-// uploads, chunks/part what is being fetched; ".damaged" ends the name of a chunk
-// that was put aside. Keys of
-// the database; all numbers big endian:
+// uploads, chunks/part what is being fetched. Keys of the database; all numbers big endian:
 //
 //	00 'c'                               → totals: version, arrival, pages, files, commits, digest
+//	00 's'                               → how far the scrub has come, see below
 //	00 'r' node(32)                      → nothing; after a repair: admit it if it is not
 //	01 path 00 'c' arrival(8)            → log entry
 //	01 path 00 't' arrival(8)            → content, if there is any
@@ -134,6 +135,11 @@
 //	00 'j'                               → nothing; what follows from a ban is not noted yet
 //
 // arrival numbers commits in the order in which they came to this node.
+//
+// The scrub's place: version (1), start of the round(8), next arrival(8; 0: the
+// index is being read), next chunk of its file(4), commits, bytes and damages of
+// this round(8 each), end, commits, bytes and damages of the last one(8 each; end
+// 0: none), next key of the index. Times are Unix seconds.
 //
 // "mark" has two slots of 128 bytes, written in turn: version (1), turn(8),
 // log(40), sequence(8), hash(20), zeros, CRC-32C of all before it.

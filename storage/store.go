@@ -29,6 +29,9 @@ type Config struct {
 	// database turns out to be damaged. All else is served; the repair is made
 	// when the store is opened again. nil: at the next start.
 	Damaged func(what string)
+	// ScrubRest is how the scrub rests; it returns at the latest when ctx ends.
+	// nil: by a timer.
+	ScrubRest func(ctx context.Context, d time.Duration)
 }
 
 // Store is what is durable on one node. All methods are safe for concurrent
@@ -74,6 +77,7 @@ type Store struct {
 	spare  spareLogs
 	gate   gate
 	damage damages
+	scrub  scrubber
 	found  *salvaged // not nil: the database was repaired when it was opened
 }
 
@@ -157,6 +161,7 @@ func (s *Store) open() (err error) {
 	if s.disk.roomy() {
 		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
 	}
+	s.startScrub()
 	return nil
 }
 
@@ -316,6 +321,7 @@ func (s *Store) Close() error {
 	if s.gate.calls.Load() >= gateClosed {
 		return nil
 	}
+	s.scrub.close()
 	s.gate.shut()
 	s.pub.drain()
 	s.damage.told.Wait()
