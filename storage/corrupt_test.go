@@ -76,18 +76,20 @@ func newDamaged(t *testing.T) *damaged {
 }
 
 // files lists what can be damaged, by kind.
-func (d *damaged) files(t *testing.T) map[string][]string {
+func (d *damaged) files(t *testing.T) map[string][]string { return listFiles(t, d.disk) }
+
+func listFiles(t *testing.T, disk *vfs.MemFS) map[string][]string {
 	t.Helper()
 	all := map[string][]string{}
 	var walk func(dir string)
 	walk = func(dir string) {
-		names, err := d.disk.List(dir)
+		names, err := disk.List(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range names {
 			path := filepath.Join(dir, name)
-			info, err := d.disk.Stat(path)
+			info, err := disk.Stat(path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -146,6 +148,54 @@ func damage(t *testing.T, fs vfs.FS, path string, rng *rand.Rand) (what string) 
 	return what
 }
 
+// damageOpen flips bits of one file of a store that is open, reads everything,
+// and closes it. Whoever met damage was told of it.
+func (d *damaged) damageOpen(t *testing.T, disk *vfs.MemFS, kind string, rng *rand.Rand, log io.Writer) (path, what string, met bool) {
+	t.Helper()
+	s, err := openLogged(disk, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files := listFiles(t, disk)[kind]
+	if len(files) == 0 { // the log of a store that was just opened is empty
+		files = listFiles(t, disk)["table"]
+	}
+	path = files[rng.IntN(len(files))]
+	b, err := readWhole(disk, path, 1<<30)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := rng.IntN(len(b))
+	end := min(len(b), at+1+rng.IntN(64))
+	for i := at; i < end; i++ {
+		b[i] ^= byte(1 + rng.IntN(255))
+	}
+	f, err := disk.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err == nil {
+		_, err = f.WriteAt(b[at:end], int64(at))
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	what = fmt.Sprintf("bytes %d to %d of %s changed while it was open", at, end, path)
+	missing, unread := d.look(t, s, what)
+	if missing > 0 {
+		t.Errorf("%s: %d commits are said not to be here", what, missing)
+	}
+	if met = unread > 0; met && s.Damage().What == "" {
+		t.Errorf("%s: nobody is told", what)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("%s: close: %v", what, err)
+	}
+	return path, what, met
+}
+
+func openLogged(disk *vfs.MemFS, log io.Writer) (*Store, error) {
+	return Open(Config{Dir: "/data", FS: disk, Name: "e1", Logger: slog.New(slog.NewTextHandler(log, nil))})
+}
+
 // TestCorruption damages one file in each of 300 cases (ERWIK_CORRUPTIONS sets
 // how many), half of them while the store is closed and half while it is open.
 // A damaged key is refused. Everything else heals by itself: what is damaged is
@@ -163,13 +213,23 @@ func TestCorruption(t *testing.T) {
 	for i := range cases {
 		rng := rand.New(rand.NewPCG(i, 7))
 		kind := kinds[i%uint64(len(kinds))]
-		path := files[kind][rng.IntN(len(files[kind]))]
 		disk := vfs.NewMem()
 		if ok, err := vfs.Clone(d.disk, disk, "/data", "/data"); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
-		what := damage(t, disk, path, rng)
-		outcomes[kind+": "+d.judge(t, disk, path, what)]++
+		var log bytes.Buffer
+		if i/uint64(len(kinds))%2 == 0 {
+			path := files[kind][rng.IntN(len(files[kind]))]
+			what := damage(t, disk, path, rng)
+			outcomes[kind+": "+d.judge(t, disk, path, what, &log)]++
+			continue
+		}
+		path, what, met := d.damageOpen(t, disk, kind, rng, &log)
+		outcome := "not met before the next start"
+		if met {
+			outcome = "met while reading"
+		}
+		outcomes[kind+" of an open store: "+outcome+", "+d.judge(t, disk, path, what, &log)]++
 	}
 	for _, o := range slices.Sorted(maps.Keys(outcomes)) {
 		t.Logf("%3d %s", outcomes[o], o)
@@ -177,14 +237,10 @@ func TestCorruption(t *testing.T) {
 }
 
 // judge opens a damaged store and returns what it did about the damage.
-func (d *damaged) judge(t *testing.T, disk *vfs.MemFS, path, what string) string {
+func (d *damaged) judge(t *testing.T, disk *vfs.MemFS, path, what string, log *bytes.Buffer) string {
 	t.Helper()
-	var log bytes.Buffer
-	open := func() (*Store, error) {
-		return Open(Config{Dir: "/data", FS: disk, Name: "e1", Logger: slog.New(slog.NewTextHandler(&log, nil))})
-	}
 	file := strings.TrimSuffix(filepath.Base(path), ".sst") // Pebble says: file 000009: block 66917/32611
-	s, err := open()
+	s, err := openLogged(disk, log)
 	if err != nil {
 		if file != keyName && file != formatName || !strings.Contains(err.Error(), file) {
 			t.Errorf("%s: refused: %v", what, err)
@@ -203,7 +259,7 @@ func (d *damaged) judge(t *testing.T, disk *vfs.MemFS, path, what string) string
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if s, err = open(); err != nil {
+		if s, err = openLogged(disk, log); err != nil {
 			t.Fatalf("%s: after it was found: %v", what, err)
 		}
 		if missing, unread = d.look(t, s, what); unread > 0 || !s.Damage().Repaired {
