@@ -41,7 +41,7 @@
 //  9. After a failed write nothing more is acknowledged until a restart.
 //     While the disk is nearly full saves get [ErrDiskFull] and reads go on.
 //
-// 10. A damaged database is repaired when it is opened: what can be read is taken
+//  10. A damaged database is repaired when it is opened: what can be read is taken
 //     over and shown, what is gone is asked of neighbors, and the damaged files
 //     are kept. Nothing is given out that its owner did not sign.
 //

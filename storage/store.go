@@ -200,10 +200,12 @@ func (s *Store) readmit() error {
 	batch := s.db.NewBatch()
 	defer batch.Close()
 	for _, node := range lost {
-		if !s.Admitted(node) {
-			if err := s.Admit(context.Background(), node, node.Short()); errors.Is(err, ErrDiskFull) {
+		if !s.Taken(node) {
+			err := s.Admit(context.Background(), node, node.Short())
+			if errors.Is(err, ErrDiskFull) {
 				return nil // at the next start
-			} else if err != nil {
+			}
+			if err != nil && !errors.Is(err, ErrBanned) { // who is banned comes with its sponsor's log
 				return err
 			}
 		}
