@@ -8,12 +8,16 @@ import (
 	"testing"
 )
 
-// erwik is the binary under test; TestMain builds it once.
+// erwik is the binary under test; TestMain builds it once. ERWIK_BINARY names
+// one that is there already, as for a profile or an older version.
 var erwik string
 
 func TestMain(m *testing.M) { os.Exit(testMain(m)) }
 
 func testMain(m *testing.M) int {
+	if erwik = os.Getenv("ERWIK_BINARY"); erwik != "" {
+		return m.Run()
+	}
 	dir, err := os.MkdirTemp("", "erwik-integration-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

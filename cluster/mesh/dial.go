@@ -53,6 +53,15 @@ func (c *Core) dialFailed(peer storage.NodeID) {
 	d.after = c.now.Add(dialMin/2 + c.jitter(most))
 }
 
+// dialSoon forgets failed dials of a node that others have reached: what kept it
+// from them has probably kept it from us.
+func (c *Core) dialSoon(n *node) {
+	if d := &n.dial; d.failures > 0 && (n.link == nil || !n.link.up) {
+		d.failures = 0
+		d.after = min(d.after, c.now.Add(c.jitter(2*dialMin)))
+	}
+}
+
 // jitter is a random time below most.
 func (c *Core) jitter(most time.Duration) time.Duration {
 	return time.Duration(c.rng.Int64N(int64(max(most, 1))))

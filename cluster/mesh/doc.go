@@ -52,7 +52,8 @@
 //	..  items until the end, each a kind byte and a body
 //
 //	kind         body
-//	1 summary    flags (1 answer wanted, 2 first of this link, 4 more in reserve: must be 0),
+//	1 summary    flags (1 answer wanted, 2 first of this link, 4 much is new in the table;
+//	             the others must be 0),
 //	             own incarnation uvarint, hashes of pool, table and vector (8 bytes each),
 //	             own measure of the link's round trip in microseconds uvarint,
 //	             n uvarint and n bytes: bitmap over the sorted pool of the nodes
@@ -64,11 +65,12 @@
 //	             4 bytes of the tip's hash), nonces ascending: "I hold these"
 //	5 holders    40 log, n uvarint >= 1, n x (6 bytes of node id, sequence uvarint):
 //	             "these hold that log so far", the sender among them or not
-//	6 subjects   n uvarint, n x (6 bytes of node id, 6 bytes of its table hash), ascending:
-//	             "this is my table; send me what is newer in yours"
 //	7 node       node record (package events)
 //	8 link       link record (package events)
 //	10 links     set of link records (package events)
+//	11 rows      n uvarint, n x (6 bytes of node id, 6 bytes of its table hash, lowest 2 bytes of
+//	             its incarnation, uvarint highest counter of its link records, 0 = none), ascending:
+//	             "this is my table; send me what is newer in yours"
 //	9 content    n uvarint <= 1,024, n bytes: the commit of the first notice, on quick links
 //
 // The branch byte is 0; branches of logs that split are logs of their own. Hashes of the vector: a head's is

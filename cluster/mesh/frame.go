@@ -11,18 +11,18 @@ import (
 
 const frameVersion = 1
 
-// Kinds of item. Numbers are those of the wire and only ever added.
+// Kinds of item. Numbers are those of the wire and only ever added; 6 was one.
 const (
-	kindSummary  = 1
-	kindEvent    = 2
-	kindOrigins  = 3
-	kindLogs     = 4
-	kindHolders  = 5
-	kindSubjects = 6
-	kindNode     = 7
-	kindLink     = 8
-	kindContent  = 9
-	kindLinks    = 10
+	kindSummary = 1
+	kindEvent   = 2
+	kindOrigins = 3
+	kindLogs    = 4
+	kindHolders = 5
+	kindNode    = 7
+	kindLink    = 8
+	kindContent = 9
+	kindLinks   = 10
+	kindRows    = 11
 )
 
 // prefix is the short form of a node id in lists: its first bytes.
@@ -55,6 +55,7 @@ type item interface {
 const (
 	summaryAnswer = 1 // an answer is wanted
 	summaryFirst  = 2 // first of this link
+	summaryTable  = 4 // much is new in the table: compare soon
 )
 
 type summaryItem struct {
@@ -77,7 +78,15 @@ type prefixDigest struct {
 
 type originsItem struct{ list []prefixDigest }
 
-type subjectsItem struct{ list []prefixDigest }
+// rowDigest is a row of the table in short: with what its node has said last,
+// so that the answer need not repeat what came before.
+type rowDigest struct {
+	prefixDigest
+	incarnation uint16 // its lowest bits
+	counter     uint64 // highest of its link records; 0 = none
+}
+
+type rowsItem struct{ list []rowDigest }
 
 type logHead struct {
 	nonce    uint64
@@ -162,7 +171,17 @@ func appendList(dst []byte, kind byte, list []prefixDigest) []byte {
 
 func (o *originsItem) append(dst []byte) []byte { return appendList(dst, kindOrigins, o.list) }
 
-func (s *subjectsItem) append(dst []byte) []byte { return appendList(dst, kindSubjects, s.list) }
+func (r *rowsItem) append(dst []byte) []byte {
+	dst = binary.AppendUvarint(append(dst, kindRows), uint64(len(r.list)))
+	for i := range r.list {
+		row := &r.list[i]
+		dst = append(dst, row.id[:]...)
+		dst = append(dst, row.sum[:]...)
+		dst = binary.BigEndian.AppendUint16(dst, row.incarnation)
+		dst = binary.AppendUvarint(dst, row.counter)
+	}
+	return dst
+}
 
 func (l *logsItem) append(dst []byte) []byte {
 	dst = append(dst, kindLogs)
@@ -245,7 +264,7 @@ func readItem(r *wire.Reader) item {
 	switch r.Byte() {
 	case kindSummary:
 		s := &summaryItem{flags: r.Byte()}
-		if s.flags&^(summaryAnswer|summaryFirst) != 0 {
+		if s.flags&^(summaryAnswer|summaryFirst|summaryTable) != 0 {
 			r.Fail(wire.ErrValue)
 		}
 		s.incarnation = r.Uvarint()
@@ -263,8 +282,8 @@ func readItem(r *wire.Reader) item {
 		return readLogs(r)
 	case kindHolders:
 		return readHolders(r)
-	case kindSubjects:
-		return &subjectsItem{readList(r)}
+	case kindRows:
+		return readRows(r)
 	case kindNode:
 		return &nodeItem{events.ReadRecord(r)}
 	case kindContent:
@@ -288,6 +307,21 @@ func readList(r *wire.Reader) []prefixDigest {
 		}
 	}
 	return list
+}
+
+func readRows(r *wire.Reader) item {
+	it := &rowsItem{make([]rowDigest, r.Count(MaxNodes, 15))}
+	for i := range it.list {
+		row := &it.list[i]
+		r.Copy(row.id[:])
+		r.Copy(row.sum[:])
+		row.incarnation = uint16(r.Byte())<<8 | uint16(r.Byte())
+		row.counter = r.Uvarint()
+		if i > 0 && string(row.id[:]) <= string(it.list[i-1].id[:]) {
+			r.Fail(wire.ErrCanonical)
+		}
+	}
+	return it
 }
 
 func readLogs(r *wire.Reader) item {

@@ -22,7 +22,7 @@ func sampleFrame() frame {
 		&originsItem{[]prefixDigest{{prefixOf(idOf(1)), digestOf(1 << 40)}, {prefixOf(idOf(2)), digestOf(1 << 50)}}},
 		&logsItem{idOf(2), []logHead{{5, 42, [4]byte{1, 2, 3, 4}}, {6, 300, [4]byte{5}}}},
 		&holdersItem{storage.LogID{Node: idOf(2), Nonce: 5}, []holder{{prefixOf(idOf(3)), 41}, {prefixOf(idOf(1)), 42}}},
-		&subjectsItem{[]prefixDigest{{prefixOf(idOf(1)), digestOf(1)}}},
+		&rowsItem{[]rowDigest{{prefixDigest{prefixOf(idOf(1)), digestOf(1)}, 0x1234, 300}}},
 		&nodeItem{recordOf(idOf(3), "e3", 8)},
 		&linkItem{link},
 		&linksItem{&events.LinkSet{From: idOf(1), Incarnation: 9, Counter: 301, Links: []events.LinkState{

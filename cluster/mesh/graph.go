@@ -145,6 +145,9 @@ func (c *Core) reach() {
 			}
 			continue
 		}
+		if !n.reachable {
+			c.dialSoon(n)
+		}
 		n.reachable, n.seen = true, true
 		n.slowly = int64(t.cost[n.slot]) >= slowFrom.Microseconds()
 		if n.dead {

@@ -66,11 +66,18 @@ const (
 	MaxWords = 50
 )
 
+// offers is to how many neighbors a table that has settled is named at once.
+const offers = 3
+
 // Times of the core. The shell calls Tick every TickEvery.
 const (
 	TickEvery = 50 * time.Millisecond
 
 	heartbeatHealthy = 10 * time.Second
+	heartbeatEach    = 400 * time.Millisecond // for each node of the pool, where that is more
+	heartbeatMost    = 30 * time.Second
+	heartbeatYoung   = 2 * time.Second // the first ones of a link, which measure it
+	heartbeatsYoung  = 3
 	heartbeatSlow    = 60 * time.Second
 	heartbeatNew     = 15 * time.Second // the first ones after a link became slow
 	heartbeatsNew    = 8
@@ -97,11 +104,15 @@ const (
 	pullSlow    = 60 * time.Second
 	pullBackoff = 30 * time.Second // longest wait after failures
 
+	pullStale    = 30 * time.Second       // what a pull measured fades after so long
+	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told
 	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
+	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the longest time between two tellings of own links that come up one after the other
 	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two tellings of a table that has changed
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
 	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
 	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
+	recordsEach  = 20 * time.Millisecond  // for each own link: how long they wait if they make no node reachable
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
 	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks

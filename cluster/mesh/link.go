@@ -17,16 +17,20 @@ type link struct {
 	heard bool // a frame of the other side came over it
 	acked bool // the other side has acknowledged one of ours: it works both ways
 	since Time // of the last change of up
+	fresh bool // no path led to the neighbor when it came up
 
 	srtt     time.Duration    // smoothed time until a frame is acknowledged; 0 = unknown
 	samples  [2]time.Duration // the last ones that srtt was made of
 	pullTime time.Duration    // smoothed time to pull 1 KiB; 0 = unknown
+	pulledAt Time             // when pullTime was last measured
 	bps      int64            // smoothed bytes a second of pulls; 0 = unknown
 	slow     bool
 	slowly   int         // heartbeats since it became slow
+	beats    int         // heartbeats of both ends since it came up
 	step     events.Step // cost by which this node reckons
 
 	said      bool // own link record says up
+	row       bool // all that was said of own links has gone over it
 	sayAt     Time // no earlier up or down than this
 	saidAt    Time // when up or down was last said
 	costAt    Time // no earlier cost than this
@@ -49,8 +53,10 @@ type link struct {
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
 	compared                    bool  // the first summary of this link was compared
-	tableOpening                bool  // tableDiffers since the opening summary
+	tableOpening                bool  // tableDiffers since the opening summary, or since the neighbor said that much is new
+	poked                       Time  // when the neighbor was last told that much is new
 	tableLater                  bool  // compare tables once ours has settled
+	tableAsked                  bool  // the neighbor was asked for the hash of its table, to compare
 	skips                       int   // heartbeats that differed while commits came
 	compareAt, tableAt          Time  // not compared again before
 	drilled                     named // at the last comparison: theirs
@@ -79,6 +85,10 @@ type gate struct {
 // usable reports whether frames are known to pass both ways.
 func (l *link) usable() bool { return l.up && l.heard && l.acked }
 
+// newcomer reports whether the link is what brings news of the neighbor's side:
+// it has just come up, and no other way led there.
+func (l *link) newcomer(now Time) bool { return l.fresh && now.Sub(l.since) < newcomerFor }
+
 // rtt is the smoothed acknowledgement time, or the best guess.
 func (l *link) rtt() time.Duration {
 	switch {
@@ -95,10 +105,7 @@ func (l *link) cost(now Time) time.Duration {
 	rtt := l.rtt()
 	pull := l.pullTime
 	if pull == 0 {
-		pull = 2 * rtt
-		if l.bps > 0 {
-			pull = rtt + time.Duration(1024*int64(time.Second)/l.bps)
-		}
+		pull = l.pullGuess()
 	}
 	cost := rtt/2 + pull
 	if l.flight != nil {
@@ -108,6 +115,23 @@ func (l *link) cost(now Time) time.Duration {
 		cost = max(cost, slowFrom)
 	}
 	return cost
+}
+
+// pullGuess is how long a pull of 1 KiB should take, from what else is known.
+func (l *link) pullGuess() time.Duration {
+	guess := l.rtt()
+	if l.bps > 0 {
+		guess += time.Duration(1024 * int64(time.Second) / l.bps)
+	}
+	return guess
+}
+
+// agePull lets go of what a pull measured when the machine was busy, perhaps,
+// and no other has since.
+func (c *Core) agePull(l *link) {
+	if guess := l.pullGuess(); l.pullTime > guess && c.now.Sub(l.pulledAt) > pullStale {
+		l.pullTime -= (l.pullTime - guess) / 2
+	}
 }
 
 // ackLimit is how long an acknowledgement may take.
@@ -121,10 +145,15 @@ func (l *link) ackLimit() time.Duration {
 	return max(ackHealthy, 10*l.srtt)
 }
 
-// beat is the time between heartbeats.
-func (l *link) beat() time.Duration {
+// beat is the time between heartbeats. Where there are many neighbors there are
+// as many who notice that a node is gone or compare with it, so each of them
+// may be slower.
+func (c *Core) beat(l *link) time.Duration {
+	if !l.slow && l.beats < heartbeatsYoung {
+		return heartbeatYoung
+	}
 	if !l.slow {
-		return heartbeatHealthy
+		return min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
 	}
 	every := time.Duration(heartbeatSlow)
 	if l.slowly < heartbeatsNew { // it may have been a hiccup
@@ -156,14 +185,14 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 		c.linkDown(peer, "replaced")
 	}
 	old := n.link
-	l := &link{node: n, info: info, up: true, since: c.now, number: c.rng.Uint64N(1 << 20)}
+	l := &link{node: n, info: info, up: true, since: c.now, fresh: !n.reachable, number: c.rng.Uint64N(1 << 20)}
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
 		l.srtt, l.pullTime, l.bps, l.slow, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowly
 	}
 	l.step = events.StepOf(l.cost(c.now))
-	l.beatAt = c.now.Add(l.beat())
+	l.beatAt = c.now.Add(c.beat(l))
 	l.queue.init()
 	l.queue.first = true
 	n.link = l
@@ -236,16 +265,19 @@ func (c *Core) acknowledged(l *link, number uint64) {
 	case l.srtt == 0 || !l.acked:
 		l.srtt = sample
 	case f.carries && sample < healthyTo: // the other side wrote it to its disk first
-	case l.slow && sample < l.srtt: // samples are rare there, and good news is sure
+	case sample < l.srtt: // good news is sure
 		l.srtt += (sample - l.srtt) / 2
-		if sample < healthyTo {
+		if l.slow && sample < healthyTo {
 			l.beatAt = min(l.beatAt, c.now.Add(announceEvery))
 		}
 	case !l.slow && sample < slowFrom: // late answers now and then are a busy neighbor; three on end are a link that is worse
-		l.srtt += (min(sample, l.samples[0], l.samples[1]) - l.srtt) / 8
+		if least := min(sample, l.samples[0], l.samples[1]); least > l.srtt {
+			l.srtt += (least - l.srtt) / 2
+		}
 	default:
 		l.srtt += (sample - l.srtt) / 8
 	}
+	c.agePull(l)
 	l.samples[0], l.samples[1] = l.samples[1], sample
 	l.srtt = max(l.srtt, 1)
 	l.flight = nil
@@ -310,8 +342,8 @@ func (c *Core) receiveItem(n *node, it item) {
 		c.receiveLogs(n, it)
 	case *holdersItem:
 		c.receiveHolders(n, it)
-	case *subjectsItem:
-		c.receiveSubjects(n, it)
+	case *rowsItem:
+		c.receiveRows(n, it)
 	case *nodeItem:
 		c.receiveRecord(n, it.record)
 	case *linkItem:

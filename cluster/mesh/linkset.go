@@ -13,6 +13,9 @@ import (
 // of sets is a tenth of a table of records.
 const manyRecords = 4
 
+// pokeFrom records to be passed on to one neighbor make a poke instead.
+const pokeFrom = 4
+
 // urgency of what a node has to tell of its own links.
 type urgency int
 
@@ -29,10 +32,10 @@ const (
 // the more rarely, and an idle link carries the same in every mesh.
 func (c *Core) say(l *link, u urgency) {
 	t := &c.nodes
-	wait := time.Duration(0)
+	wait := min(t.ownSpaced, announceEvery)
 	switch u {
 	case soon:
-		wait = ownEvery
+		wait = max(ownEvery, t.ownSpaced)
 	case later:
 		wait = max(ownEvery, time.Duration(len(t.order))*costEach/5)
 	case someday:
@@ -70,7 +73,7 @@ func (c *Core) tickOwn() {
 	if due.Empty() {
 		return
 	}
-	t.ownSaid = c.now
+	t.space(c.now)
 	said := map[*events.LinkSet]bool{}
 	alone := 0
 	for _, r := range self.out {
@@ -88,6 +91,7 @@ func (c *Core) tickOwn() {
 		}
 	}
 	c.signLinks(due)
+	c.sayRow()
 	for v := range due.All() {
 		if _, told := old[v]; !told {
 			continue // said anew, not changed
@@ -97,8 +101,40 @@ func (c *Core) tickOwn() {
 	}
 }
 
-// near reports whether a cost that was told is near enough to what it is now.
-func near(told, now events.Step) bool { return now < told+2 && told < now+2 }
+// sayRow sends all that was said of own links to neighbors whose link has come
+// up since: what was told before went past them.
+func (c *Core) sayRow() {
+	self := c.nodes.at(c.self)
+	for _, n := range c.nodes.order {
+		l := n.link
+		if l == nil || !l.usable() || l.row || l.slow {
+			continue
+		}
+		l.row = true
+		for to, r := range self.out {
+			if r != nil {
+				c.queueRecord(l, recordKey{node: c.self, to: to})
+			}
+		}
+	}
+}
+
+// space notes that own links are being told of. While that goes on, as when many
+// links come up one by one, it happens more and more rarely.
+func (t *table) space(now Time) {
+	if most := time.Duration(len(t.order)) * spaceEach; now.Sub(t.ownSaid) > 2*max(t.ownSpaced, ownEvery) {
+		t.ownSpaced = 0
+	} else {
+		t.ownSpaced = min(max(2*t.ownSpaced, ownEvery), max(ownEvery, most))
+	}
+	t.ownSaid = now
+}
+
+// near reports whether a cost that was told is near enough to what it is now: by
+// a factor, and where that is less than anybody notices, by an amount.
+func near(told, now events.Step) bool {
+	return now < told+2 && told < now+2 || max(told.Cost(), now.Cost())-min(told.Cost(), now.Cost()) < costNear
+}
 
 // signLinks makes new records of own links under one signature.
 func (c *Core) signLinks(due events.Set) {
@@ -164,6 +200,8 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	if !own && s.Incarnation < a.incarnation() || len(fresh) == 0 && !unknown {
 		c.drop(from, DropStale)
 		return
+	}
+	if from.id == s.From {
 	}
 	if unknown && !own {
 		c.wait(limbo{from: from, links: s})

@@ -27,22 +27,42 @@ func (c *Core) tickLink(l *link) {
 	c.classify(l)
 	if l.usable() && c.now >= l.beatAt {
 		l.queue.beat = true
-		l.beatAt = c.now.Add(l.beat())
+		l.beatAt = c.now.Add(c.beat(l))
 		l.slowly++
+		l.beats++
 		c.touch(l)
 	}
 	if l.tableLater && c.now >= l.tableAt && c.now.Sub(c.nodes.changed) >= tableQuiet {
 		l.tableLater = false
-		if l.named.table != c.nodes.sum {
-			c.differs(l, &l.tableDiffers)
+		if l.named.table != c.nodes.sum { // as it was then: ask what it is now
+			l.tableAsked, l.queue.beat = true, true
 		}
 	}
 	if l.queue.waits() {
 		c.touch(l)
 	}
-	if l.usable() && !l.slow && l.told.table != c.nodes.sum && c.now.Sub(c.nodes.changed) > tableQuiet && c.now.Sub(l.toldAt) > max(announceEvery, time.Duration(len(c.nodes.order))*tellEach) {
-		l.queue.answer = true // the table has settled: let the other side compare
-		c.touch(l)
+}
+
+// tickOffer names a table that has settled to some neighbors, so that what has
+// not arrived everywhere is found long before the next heartbeats.
+func (c *Core) tickOffer() {
+	t := &c.nodes
+	if t.offered == t.sum || c.now.Sub(t.changed) <= tableQuiet || c.now.Sub(t.offeredAt) < max(announceEvery, time.Duration(len(t.order))*spaceEach) {
+		return
+	}
+	t.offered, t.offeredAt = t.sum, c.now
+	var who []*link
+	for _, n := range t.order {
+		if n.link != nil && n.link.usable() && !n.link.slow && n.link.told.table != t.sum {
+			who = append(who, n.link)
+		}
+	}
+	for range min(offers, len(who)) {
+		k := c.rng.IntN(len(who))
+		who[k].queue.answer = true
+		c.touch(who[k])
+		who[k] = who[len(who)-1]
+		who = who[:len(who)-1]
 	}
 }
 
@@ -64,7 +84,7 @@ func (c *Core) classify(l *link) {
 	}
 	if was != l.slow {
 		l.slowly = 0
-		l.beatAt = c.now.Add(l.beat())
+		l.beatAt = c.now.Add(c.beat(l))
 	}
 	step := events.StepOf(l.cost(c.now))
 	if was != l.slow || step >= l.step+2 || step+2 <= l.step {

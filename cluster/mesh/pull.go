@@ -293,6 +293,7 @@ func (c *Core) measurePull(l *link, bytes int64, took time.Duration, commits int
 	if bytes > 1024 && took > l.rtt() {
 		sample = l.rtt() + (took-l.rtt())*1024/time.Duration(bytes)
 	}
+	l.pulledAt = c.now
 	if l.pullTime == 0 {
 		l.pullTime = sample
 	} else {

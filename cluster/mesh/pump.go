@@ -119,16 +119,20 @@ func (b *builder) fill() {
 	if !b.link.usable() {
 		return
 	}
-	if q.reopen || q.beat {
+	if q.reopen || q.beat || q.poke {
 		flags := byte(0)
 		if q.reopen {
 			flags = summaryFirst
+		}
+		if q.poke {
+			flags |= summaryTable
+			b.link.poked = b.core.now
 		}
 		if q.beat {
 			flags |= summaryAnswer
 		}
 		b.summary(flags)
-		q.reopen, q.beat = false, false
+		q.reopen, q.beat, q.poke = false, false, false
 		b.firm = true
 	}
 	if b.link.slow && q.turn {
@@ -232,8 +236,8 @@ func (b *builder) fillRest() {
 			q.jobs = q.jobs[1:]
 		}
 	}
-	if q.subjects && !b.full && b.add(&subjectsItem{b.core.subjectList()}) {
-		q.subjects, b.firm = false, true
+	if q.rows && !b.full && b.add(&rowsItem{b.core.rowList()}) {
+		q.rows, b.firm = false, true
 	}
 	for len(q.records) > 0 && !b.full {
 		b.record(q.records[0])

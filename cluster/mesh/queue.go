@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"time"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
@@ -40,6 +41,7 @@ type queue struct {
 	first  bool // the opening summary and record
 	reopen bool // the opening summary once more
 	beat   bool // a summary that wants an answer
+	poke   bool // a summary that says that much is new in the table
 	answer bool // a summary
 	ending bool // a summary once records and jobs are through
 
@@ -53,11 +55,11 @@ type queue struct {
 	urgent    bool // soft does not wait for company
 	hinted    bool // soft has something that the neighbor lacks, and waits for nothing but its turn
 
-	origins, subjects bool // ask to compare
-	records           []recordKey
-	recordSet         map[recordKey]bool
-	sent              map[recordKey]sentRecord // over a slow link, not to be repeated
-	jobs              []logsJob
+	origins, rows bool // ask to compare
+	records       []recordKey
+	recordSet     map[recordKey]bool
+	sent          map[recordKey]sentRecord // over a slow link, not to be repeated
+	jobs          []logsJob
 
 	turn bool // on slow links: others than commits go first
 }
@@ -77,8 +79,8 @@ type sentRecord struct {
 
 // waits reports whether anything is queued.
 func (q *queue) waits() bool {
-	return q.first || q.reopen || q.beat || q.answer || q.ending || len(q.order) > 0 || len(q.news) > 0 || len(q.soft) > 0 ||
-		q.origins || q.subjects || len(q.records) > 0 || len(q.jobs) > 0
+	return q.first || q.reopen || q.beat || q.poke || q.answer || q.ending || len(q.order) > 0 || len(q.news) > 0 || len(q.soft) > 0 ||
+		q.origins || q.rows || len(q.records) > 0 || len(q.jobs) > 0
 }
 
 // takeNotices empties the queue and returns its notices in order.
@@ -192,6 +194,7 @@ type freshRecord struct {
 	key      recordKey
 	from     *node // nil: it is our own
 	costOnly bool
+	shorter  bool // see onlyShorter
 }
 
 // tellRecord passes a changed record on (see heirs): soon, with others that
@@ -203,16 +206,48 @@ func (c *Core) tellRecord(key recordKey, from *node, costOnly bool) {
 	if len(t.fresh) >= MaxQueueItems {
 		return // the table's digest heals it
 	}
-	t.fresh = append(t.fresh, freshRecord{key, from, costOnly})
+	f := freshRecord{key: key, from: from, costOnly: costOnly, shorter: c.onlyShorter(key)}
+	t.fresh = append(t.fresh, f)
 	at := c.now
-	if from != nil && key.to >= 0 {
-		if r := t.at(key.node).outTo(key.to); r != nil && r.Up {
-			at = c.now.Add(recordsEvery)
-		}
+	if from != nil && f.shorter {
+		at = c.now.Add(max(recordsEvery, time.Duration(c.degree())*recordsEach))
+	} else if from != nil && c.isUp(key) {
+		at = c.now.Add(recordsEvery)
 	}
 	if len(t.fresh) == 1 || at < t.freshAt {
 		t.freshAt = at
 	}
+}
+
+// degree is the number of own links that work.
+func (c *Core) degree() (links int) {
+	for _, n := range c.nodes.order {
+		if n.link != nil && n.link.usable() {
+			links++
+		}
+	}
+	return links
+}
+
+// isUp reports whether key names a word that a link is up.
+func (c *Core) isUp(key recordKey) bool {
+	if key.to < 0 {
+		return false
+	}
+	r := c.nodes.at(key.node).outTo(key.to)
+	return r != nil && r.Up
+}
+
+// onlyShorter reports whether key names a word that a link is up that joins nodes
+// to which there is a way already: it only makes ways shorter. It waits for
+// company: when many come up, as in a mesh that forms, most of those it would be
+// passed on to will have heard of it by links of their own.
+func (c *Core) onlyShorter(key recordKey) bool {
+	if !c.isUp(key) {
+		return false
+	}
+	a, b := c.nodes.at(key.node), c.nodes.at(key.to)
+	return (a.reachable || a.slot == c.self) && (b.reachable || b.slot == c.self)
 }
 
 // heirs are the neighbors that a record goes on to: of an own one all; of
@@ -224,7 +259,11 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	if f.from == nil {
 		return c.nodes.pool
 	}
-	below := c.below(f.from.slot)
+	root := f.key.node
+	if n := c.nodes.at(root); !n.reachable || !n.member() {
+		root = f.from.slot
+	}
+	below := c.below(root)
 	g := &c.graphNow().graph
 	slow := events.StepOf(slowFrom).Micros()
 	for v := range below.All() {
@@ -241,16 +280,49 @@ func (c *Core) tickRecords() {
 	if len(t.fresh) == 0 || c.now < t.freshAt {
 		return
 	}
+	others := make(map[*node][]recordKey)
 	for _, f := range t.fresh {
 		for v := range c.heirs(f).All() {
 			n := t.at(v)
-			if n != f.from && n.link != nil && n.link.usable() && !(f.costOnly && n.link.slow) {
+			switch {
+			case n == f.from || n.link == nil || !n.link.usable() || f.costOnly && n.link.slow:
+			case f.from == nil:
 				c.queueRecord(n.link, f.key)
+			case f.shorter && !n.link.slow && c.now.Sub(n.link.since) < newcomerFor:
+				// what comes up now will bring it, or comparing when all is calm
+			default:
+				others[n] = append(others[n], f.key)
 			}
 		}
 	}
+	for _, n := range t.order {
+		c.passOn(n, others[n])
+	}
 	clear(t.fresh)
 	t.fresh = t.fresh[:0]
+}
+
+// passOn tells a neighbor of records of others: a few at once. Of many, as after
+// two halves of a mesh have met, it is only told that there are some, and
+// compares tables: others will tell it of the same.
+func (c *Core) passOn(n *node, keys []recordKey) {
+	said := make(map[*events.LinkSet]bool)
+	alone := 0
+	for _, k := range keys {
+		if set := c.setOf(k); set != nil {
+			said[set] = true
+		} else {
+			alone++
+		}
+	}
+	if alone+len(said) > pokeFrom && !n.link.slow {
+		n.link.queue.poke = true
+		c.touch(n.link)
+		return
+	}
+	for _, k := range keys {
+		c.queueRecord(n.link, k)
+	}
 }
 
 // touch makes sure that the link is looked at before the input ends.

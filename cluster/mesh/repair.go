@@ -39,7 +39,8 @@ func (c *Core) receiveSummary(n *node, s *summaryItem) {
 	}
 	if s.flags&summaryAnswer != 0 {
 		l.queue.answer = true
-		l.beatAt = c.now.Add(l.beat() * 5 / 4)
+		l.beats++
+		l.beatAt = c.now.Add(c.beat(l) * 5 / 4)
 		c.touch(l)
 	}
 	if c.sessions.vector.with == n && c.now > c.sessions.vector.since {
@@ -51,7 +52,7 @@ func (c *Core) receiveSummary(n *node, s *summaryItem) {
 	c.shareAll()
 	opening := s.flags&summaryFirst != 0
 	c.compareVector(l, s, opening)
-	c.compareTable(l, s, opening)
+	c.compareTable(l, s, opening && l.newcomer(c.now) || s.flags&summaryTable != 0)
 }
 
 func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
@@ -88,13 +89,15 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 
 func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 	if s.table == c.nodes.sum {
-		l.tableDiffers = false
+		l.tableDiffers, l.tableAsked = false, false
 		return
 	}
 	if l.drilled.table == s.table && l.drilledOwn.table == c.nodes.sum {
 		return
 	}
-	if !opening && (c.now < l.tableAt || c.now.Sub(c.nodes.changed) < tableQuiet) {
+	asked := l.tableAsked
+	l.tableAsked = false
+	if !opening && (c.now < l.tableAt && !asked || c.now.Sub(c.nodes.changed) < tableQuiet) {
 		l.tableLater = true // the change may be on its way
 		return
 	}
@@ -130,7 +133,7 @@ func (c *Core) compare() {
 			l.vectorDiffers = false
 			l.drilled.vector, l.drilledOwn.vector = l.named.vector, c.vector.sum
 			l.queue.origins = true
-			l.compareAt = c.now.Add(l.beat() / 2)
+			l.compareAt = c.now.Add(c.beat(l) / 2)
 			c.sessions.vector = c.newSession(l)
 			c.touch(l)
 		}
@@ -139,14 +142,14 @@ func (c *Core) compare() {
 		// In a large mesh tables differ most of the time, by what is on its way.
 		s := &c.sessions
 		if l := c.pickLink(func(l *link) bool {
-			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt && c.now.Sub(l.since) < newcomerFor)
+			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt)
 		}); l != nil {
 			l.tableDiffers, l.tableOpening = false, false
 			s.openingAt = c.now.Add(min(time.Duration(len(c.nodes.order))*tellEach/8, time.Second))
 			s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
 			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
-			l.queue.subjects = true
-			l.tableAt = c.now.Add(l.beat() / 2)
+			l.queue.rows = true
+			l.tableAt = c.now.Add(c.beat(l) / 2)
 			c.sessions.table = c.newSession(l)
 			c.touch(l)
 		}
@@ -271,20 +274,31 @@ func (c *Core) receiveHolders(n *node, it *holdersItem) {
 	}
 }
 
-// subjectList writes the table's rows as one list, for comparing.
-func (c *Core) subjectList() []prefixDigest {
-	var list []prefixDigest
+// rowList writes the table's rows as one list, for comparing.
+func (c *Core) rowList() []rowDigest {
+	var list []rowDigest
 	for _, n := range c.rows() {
-		p := prefixDigest{prefixOf(n.id), digestOf(n.rowMix)}
-		if k := len(list); k > 0 && list[k-1].id == p.id {
-			for i := range p.sum {
-				list[k-1].sum[i] ^= p.sum[i]
+		row := rowDigest{prefixDigest{prefixOf(n.id), digestOf(n.rowMix)}, uint16(n.incarnation()), n.lastWord()}
+		if k := len(list); k > 0 && list[k-1].id == row.id {
+			for i := range row.sum {
+				list[k-1].sum[i] ^= row.sum[i]
 			}
+			list[k-1].counter = 0
 			continue
 		}
-		list = append(list, p)
+		list = append(list, row)
 	}
 	return list
+}
+
+// lastWord is the highest counter of n's link records in its incarnation.
+func (n *node) lastWord() (counter uint64) {
+	for _, r := range n.out {
+		if r != nil && r.Incarnation == n.incarnation() {
+			counter = max(counter, r.Counter)
+		}
+	}
+	return counter
 }
 
 // rows are the nodes with something in the table, by id.
@@ -299,38 +313,60 @@ func (c *Core) rows() []*node {
 	return rows
 }
 
-// receiveSubjects answers with our rows where they differ.
-func (c *Core) receiveSubjects(n *node, it *subjectsItem) {
-	rows := c.rows()
-	var changed []*node
-	comparePrefixes(rows, func(n *node) (prefix, digest) { return prefixOf(n.id), digestOf(n.rowMix) },
-		it.list, func(n *node) { changed = append(changed, n) })
+// receiveRows answers with our rows where they differ: with what is newer, if
+// the list says so, else with all.
+func (c *Core) receiveRows(n *node, it *rowsItem) {
+	l := n.link
 	answer := func(key recordKey) {
-		sent, ok := n.link.queue.sent[key]
+		sent, ok := l.queue.sent[key]
 		if !ok || c.now.Sub(sent.at) > sentFor || sent.hash != c.recordHashOf(key) {
-			c.queueRecord(n.link, key)
+			c.queueRecord(l, key)
 		}
 	}
 	settled := time.Duration(len(c.nodes.order)) * settleEach
-	if c.now.Sub(n.link.since) > newcomerFor && !n.link.slow {
-		changed = slices.DeleteFunc(changed, func(m *node) bool { return c.now.Sub(m.changed) < settled }) // on its way
+	if l.newcomer(c.now) || l.slow || l.poked != 0 && c.now.Sub(l.poked) < newcomerFor {
+		settled = 0
 	}
-	for _, m := range changed { // all nodes before all links, which need them
-		if m.gone != nil {
-			answer(recordKey{m.slot, toStone})
-		} else if m.record != nil {
-			answer(recordKey{m.slot, toSelf})
+	type part struct {
+		row   *node
+		after uint64 // of its link records, those with a higher counter
+	}
+	var changed []part
+	for _, m := range c.rows() {
+		if c.now.Sub(m.changed) < settled {
+			continue // on its way
+		}
+		id, sum, after := prefixOf(m.id), digestOf(m.rowMix), uint64(0)
+		at, found := slices.BinarySearchFunc(it.list, id, func(d rowDigest, id prefix) int {
+			return strings.Compare(string(d.id[:]), string(id[:]))
+		})
+		if found {
+			theirs := &it.list[at]
+			if theirs.sum == sum {
+				continue
+			}
+			if own := m.lastWord(); theirs.incarnation == uint16(m.incarnation()) && theirs.counter != own && m.gone == nil {
+				after = theirs.counter
+			}
+		}
+		changed = append(changed, part{m, after})
+	}
+	for _, p := range changed { // all nodes before all links, which need them
+		if p.row.gone != nil {
+			answer(recordKey{p.row.slot, toStone})
+		} else if p.row.record != nil && p.after == 0 {
+			answer(recordKey{p.row.slot, toSelf})
 		}
 	}
-	for _, m := range changed {
-		for to, r := range m.out {
-			if r != nil {
-				answer(recordKey{m.slot, to})
+	for _, p := range changed {
+		for to, r := range p.row.out {
+			if r != nil && r.Counter > p.after {
+				answer(recordKey{p.row.slot, to})
 			}
 		}
 	}
-	n.link.queue.ending = true
-	c.touch(n.link)
+	l.queue.ending = true
+	c.touch(l)
 }
 
 // recordHashOf is the hash of the record that key names.

@@ -16,6 +16,7 @@ func (c *Core) tick() {
 	}
 	c.tickOwn()
 	c.tickRecords()
+	c.tickOffer()
 	c.graphNow()
 	c.tickPulls()
 	c.tickSessions()

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
 	"github.com/erwik/erwik/events"
@@ -99,8 +100,11 @@ type table struct {
 	own         events.Set               // own links that others are to be told of
 	ownAt       Time                     // when
 	ownSaid     Time                     // when any were told of last
-	fresh       []freshRecord            // to be passed on
-	freshAt     Time                     // when, at the latest
+	ownSpaced   time.Duration            // the time until the next telling, while one follows the other
+	offered     uint64                   // sum when it was last named to some neighbors
+	offeredAt   Time
+	fresh       []freshRecord // to be passed on
+	freshAt     Time          // when, at the latest
 	stones      int
 	poolVersion uint64   // rises when more than single links may have changed
 	edges       [][2]int // links that changed since the graph was made
