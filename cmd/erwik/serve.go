@@ -72,13 +72,32 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	n, addr, err := open(s, log)
-	if err != nil {
-		return err
-	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	for {
+		again, err := a.serveOnce(ctx, s, log, signals)
+		if !again || err != nil {
+			return err
+		}
+		log.Warn("the node starts anew to repair its database")
+	}
+}
+
+// repairEvery is how long a node serves at least before it starts anew because
+// of damage that was found while it ran.
+const repairEvery = time.Minute
+
+// serveOnce runs a node until it is told to stop, or until its database is to be
+// repaired, which is done when it is opened again.
+func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal) (again bool, err error) {
+	damaged := make(chan string, 1)
+	begun := time.Now()
+	n, addr, err := open(s, log, func(what string) { damaged <- what })
+	if err != nil {
+		return false, err
+	}
+	s.listen = addr.String()
 	fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && s.editToken == "" {
 		log.Warn("whoever reaches this port can edit; --edit-token-file asks for a token")
@@ -87,17 +106,32 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
 	ready := make(chan struct{})
 	go a.announce(n, ready)
-	select {
-	case <-signals:
-	case <-ctx.Done():
-	case err = <-failed:
+	var repair <-chan time.Time
+	for wait := true; wait; {
+		select {
+		case <-damaged:
+			repair = time.After(repairEvery - min(repairEvery, time.Since(begun)))
+			continue
+		case <-repair:
+			again = true
+		case <-signals:
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+		wait = false
 	}
 	close(ready)
+	if again {
+		if err := n.close(s.drain); err != nil {
+			log.Warn("stop to repair the database", "err", err)
+		}
+		return true, nil
+	}
 	go func() {
 		<-signals
 		os.Exit(exitFailed) // a second signal ends at once
 	}()
-	return errors.Join(err, n.close(s.drain))
+	return false, errors.Join(err, n.close(s.drain))
 }
 
 // announce prints the line that tells that the node is ready.
@@ -118,7 +152,7 @@ func (a *app) announce(n *node, stop <-chan struct{}) {
 }
 
 // open opens store, mesh, port and wiki, in this order.
-func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
+func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, addr net.Addr, err error) {
 	token, err := s.joinToken()
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +171,7 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 		}
 	}()
 	n = &node{log: log, feed: wiki.NewFeed()}
-	n.store, err = storage.Open(storage.Config{Dir: s.data, Name: s.name, Logger: log, Fatal: func(err error) {
+	n.store, err = storage.Open(storage.Config{Dir: s.data, Name: s.name, Logger: log, Damaged: damaged, Fatal: func(err error) {
 		log.Error("the disk has failed", "err", err)
 		os.Exit(exitFailed)
 	}})
