@@ -22,8 +22,9 @@ const databaseName = "pebble"
 
 // openPebble opens the database with settings that fit the disk it is on.
 func (s *Store) openPebble(name string) error {
+	dir := filepath.Join(s.cfg.Dir, name)
 	opts := &pebble.Options{
-		FS:                    pebbleFS{s.fs, &s.spare},
+		FS:                    pebbleFS{s.fs, &s.spare, readEditMark(s.fs, dir), s.log},
 		FormatMajorVersion:    databaseFormat,
 		Logger:                pebbleLog{s},
 		CacheSize:             16 << 20,
@@ -44,10 +45,9 @@ func (s *Store) openPebble(name string) error {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // the last level has none
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
-	dir := filepath.Join(s.cfg.Dir, name)
 	files := describe(dir, opts.FS)
 	if d, err := pebble.Peek(dir, opts.FS); err == nil {
-		if err := checkManifest(opts.FS, dir, d.Exists); err != nil {
+		if err := checkManifest(s.fs, dir, d); err != nil {
 			return err
 		}
 	}

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // A repair of the database has three steps, of which each begins when the one
@@ -166,21 +164,4 @@ func (s *Store) repairFormat() error {
 		return fmt.Errorf("move the damaged file format aside: %w", err)
 	}
 	return errors.Join(syncDir(s.fs, aside), syncDir(s.fs, s.cfg.Dir))
-}
-
-var errNoTables = errors.New("storage: tables are here, and nothing says which")
-
-// checkManifest refuses a directory with tables of which nothing says that they
-// belong to the database: Pebble would make a new one there, and remove them.
-func checkManifest(fs vfs.FS, dir string, exists bool) error {
-	names, err := fs.List(dir)
-	if err != nil || exists {
-		return nil // it is made
-	}
-	for _, name := range names {
-		if isLog(name) || strings.HasSuffix(name, ".sst") {
-			return fmt.Errorf("%w in %s", errNoTables, dir)
-		}
-	}
-	return nil
 }
