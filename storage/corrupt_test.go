@@ -321,9 +321,9 @@ func (d *damaged) judge(t *testing.T, disk *vfs.MemFS, path, what string, log *b
 	return outcome
 }
 
-// lookEnough is after how many commits that can't be read look ends: Pebble
+// lookEnough is after how many commits that it can't read look ends: Pebble
 // searches a damaged block for the bit that was flipped, each time.
-const lookEnough = 3
+const lookEnough = 1
 
 // noticed demands that the store says so when own saves are missing.
 func (d *damaged) noticed(t *testing.T, s *Store, what string) {

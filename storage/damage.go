@@ -21,11 +21,18 @@ func (d *damages) ready(s *Store) {
 	d.mu.Lock()
 	d.mu.open = true
 	first := d.mu.first
-	found := s.found != nil
 	d.mu.Unlock()
-	if first != "" && !found {
+	if first != "" {
 		d.tell(s, first)
 	}
+}
+
+// mended forgets what was found in a database that was replaced: what is found
+// in the new one is to be told.
+func (d *damages) mended() {
+	d.mu.Lock()
+	d.mu.first, d.mu.count = "", 0
+	d.mu.Unlock()
 }
 
 // note remembers a damage. The first one has the next start repair the
@@ -58,9 +65,10 @@ func (d *damages) tell(s *Store, what string) {
 
 // Damage is what was found damaged on this disk.
 type Damage struct {
-	What     string // the first that was found since the store was opened; "" = nothing
-	Times    uint64 // how often damage was met since then
+	What     string // the first that was found in the database that is open; "" = nothing
+	Times    uint64 // how often damage of it was met
 	Repaired bool   // the database was repaired when it was opened
+	Kept     string // then: the folder in which the damaged one is kept
 	Behind   int    // commits behind something that is gone and not yet pulled back
 }
 
@@ -71,5 +79,9 @@ func (s *Store) Damage() Damage {
 	s.mu.Unlock()
 	s.damage.mu.Lock()
 	defer s.damage.mu.Unlock()
-	return Damage{What: s.damage.mu.first, Times: s.damage.mu.count, Repaired: s.found != nil, Behind: behind}
+	d := Damage{What: s.damage.mu.first, Times: s.damage.mu.count, Behind: behind}
+	if s.found != nil {
+		d.Repaired, d.Kept = true, s.found.kept
+	}
+	return d
 }

@@ -51,18 +51,49 @@ func checkManifest(fs vfs.FS, dir string, d *pebble.DBDesc) error {
 	return nil
 }
 
-// checkEdits reads all edits of a manifest.
-func checkEdits(fs vfs.FS, dir, path string) (err error) {
+// checkEdits reads all edits of a manifest, which must end where the file does and
+// not before the mark.
+func checkEdits(fs vfs.FS, dir, path string) error {
+	end, size, err := readEdits(fs, path)
+	if err != nil {
+		return err
+	}
+	if end < size {
+		return fmt.Errorf("%w: the manifest %s can't be read after offset %d of %d", ErrCorrupt, path, end, size)
+	}
+	return checkReach(path, end, readEditMark(fs, dir))
+}
+
+// checkSynced reads the manifest of an open database, which may just be written,
+// and demands only what was synced. It returns how much was read.
+func checkSynced(fs vfs.FS, dir, path string) (int64, error) {
+	m := readEditMark(fs, dir)
+	end, _, err := readEdits(fs, path)
+	if err != nil {
+		return 0, err
+	}
+	return end, checkReach(path, end, m)
+}
+
+func checkReach(path string, end int64, m *editMark) error {
+	number, _ := manifestNumber(path)
+	if length := m.reach(number); end < length {
+		return fmt.Errorf("%w: the manifest %s can be read up to offset %d, and was %d bytes long", ErrCorrupt, path, end, length)
+	}
+	return nil
+}
+
+// readEdits returns where the last edit that can be read ends, and the size.
+func readEdits(fs vfs.FS, path string) (end, size int64, err error) {
 	f, err := fs.Open(path)
 	if err != nil {
-		return fmt.Errorf("open the manifest %s: %w", path, err)
+		return 0, 0, fmt.Errorf("open the manifest %s: %w", path, err)
 	}
 	defer func() { err = joinClose(err, f) }()
 	info, err := f.Stat()
 	if err != nil {
-		return fmt.Errorf("look at the manifest %s: %w", path, err)
+		return 0, 0, fmt.Errorf("look at the manifest %s: %w", path, err)
 	}
-	end := int64(0)
 	for r := newLogReader(record.NewReader, f, 0); err == nil; {
 		var edit io.Reader
 		if edit, err = r.Next(); err == nil {
@@ -72,18 +103,12 @@ func checkEdits(fs vfs.FS, dir, path string) (err error) {
 			end = r.Offset()
 		}
 	}
-	ended := errors.Is(err, io.EOF) || errors.Is(err, record.ErrUnexpectedEOF) || errors.Is(err, record.ErrInvalidChunk) || errors.Is(err, record.ErrZeroedChunk)
-	if !ended {
-		return fmt.Errorf("read the manifest %s after offset %d: %w", path, end, err)
+	for _, ended := range []error{io.EOF, record.ErrUnexpectedEOF, record.ErrInvalidChunk, record.ErrZeroedChunk} {
+		if errors.Is(err, ended) {
+			return end, info.Size(), nil
+		}
 	}
-	if end < info.Size() {
-		return fmt.Errorf("%w: the manifest %s can't be read after offset %d of %d", ErrCorrupt, path, end, info.Size())
-	}
-	number, _ := manifestNumber(path)
-	if m := readEditMark(fs, dir); end < m.reach(number) {
-		return fmt.Errorf("%w: the manifest %s ends at offset %d, and was %d bytes long", ErrCorrupt, path, end, m.reach(number))
-	}
-	return nil
+	return end, info.Size(), fmt.Errorf("read the manifest %s after offset %d: %w", path, end, err)
 }
 
 func manifestNumber(path string) (number uint64, ok bool) {

@@ -34,6 +34,7 @@ const (
 
 // salvaged is what became of a damaged database.
 type salvaged struct {
+	kept    string              // where the damaged database is kept
 	damaged []string            // what could not be read, file by file
 	held    map[LogID]uint64    // how far the old vector reached
 	nodes   map[NodeID]bool     // whose commits were taken
@@ -68,9 +69,11 @@ func (s *Store) salvage(reason string) error {
 	for _, what := range found.damaged[:min(len(found.damaged), 20)] {
 		s.log.Error("damaged", "what", what)
 	}
-	s.log.Error("the database was repaired; what was damaged is kept", "kept", filepath.Join(s.cfg.Dir, damagedName, folder),
+	found.kept = filepath.Join(s.cfg.Dir, damagedName, folder)
+	s.log.Error("the database was repaired; what was damaged is kept", "kept", found.kept,
 		"damages", len(found.damaged), "commits", found.taken, "behind_a_gap", found.islands, "invalid", found.refused)
 	s.found = found
+	s.damage.mended()
 	return s.swap(folder, reason, found)
 }
 

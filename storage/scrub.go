@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -216,6 +218,9 @@ func (s *Store) keepScrub(p scrubPlace) {
 // scrubStep reads on, and reports whether the round has ended.
 func (s *Store) scrubStep(p *scrubPlace) (ended bool) {
 	if p.arrival == 0 {
+		if p.key == "" {
+			s.scrubFiles(p)
+		}
 		s.scrubIndex(p)
 		return false
 	}
@@ -229,6 +234,28 @@ func (s *Store) scrubStep(p *scrubPlace) (ended bool) {
 		}
 	}
 	return false
+}
+
+// scrubFiles begins a round: what is only in a log and in memory is made a table,
+// which is then read like the others, and the manifest is read, as far as it was
+// synced.
+func (s *Store) scrubFiles(p *scrubPlace) {
+	if !s.DiskFull() {
+		if err := s.db.Flush(); err != nil {
+			s.log.Warn("flush before a scrub", "err", s.corrupt(err))
+		}
+	}
+	dir := filepath.Join(s.cfg.Dir, databaseName)
+	about, err := pebble.Peek(dir, s.fs)
+	if err != nil || !about.Exists {
+		return // a newer one has just taken its place
+	}
+	length, err := checkSynced(s.fs, dir, about.ManifestFilename)
+	p.now.Bytes += uint64(length)
+	if isDamage(err) && !errors.Is(err, os.ErrNotExist) {
+		p.now.Found++
+		s.damage.note(s, err.Error())
+	}
 }
 
 // scrubIndex reads keys that are no page's: their blocks have checksums.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
@@ -167,6 +168,35 @@ func TestScrub(t *testing.T) {
 		t.Errorf("after the repair: %+v, %+v", b.Damage(), b.Stats())
 	}
 	checkWhole(t, b, "at the end")
+}
+
+// TestScrubReadsTheManifest: a manifest that is damaged while the store is open
+// is found within a round, though Pebble does not read it again, and what was
+// only in the log then is in a table.
+func TestScrubReadsTheManifest(t *testing.T) {
+	clock, fs := newScrubClock(), vfs.NewMem()
+	s := clock.open(t, fs, nil)
+	mustSave(t, s, page("P.md", "text"))
+	about, err := pebble.Peek("/data/pebble", fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	flipIn(t, fs, about.ManifestFilename)
+	clock.until(t, "a round", func() bool { last, _ := s.Scrubbed(); return !last.Ended.IsZero() })
+	if what := s.Damage().What; !strings.Contains(what, about.ManifestFilename) {
+		t.Errorf("the damage is said to be %q", what)
+	}
+	if n := s.db.Metrics().Levels[0].TablesCount + s.db.Metrics().Levels[6].TablesCount; n == 0 {
+		t.Error("nothing was made a table")
+	}
+	want := s.Stats()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = clock.open(t, fs, nil)
+	if got := s.Stats(); !s.Damage().Repaired || got.Digest != want.Digest || got.Regressed || s.Damage().What != "" {
+		t.Errorf("after the repair: %+v, %+v", s.Damage(), got)
+	}
 }
 
 // TestScrubGoesOn: after a restart a round goes on where it was.

@@ -75,8 +75,8 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	for {
-		again, err := a.serveOnce(ctx, s, log, signals)
+	for starts := 0; ; starts++ {
+		again, err := a.serveOnce(ctx, s, log, signals, starts)
 		if !again || err != nil {
 			return err
 		}
@@ -84,13 +84,14 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	}
 }
 
-// repairEvery is how long a node serves at least before it starts anew because
-// of damage that was found while it ran.
+// repairEvery is how long a node that has started anew because of damage serves
+// at least before it does so again.
 const repairEvery = time.Minute
 
 // serveOnce runs a node until it is told to stop, or until its database is to be
-// repaired, which is done when it is opened again.
-func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal) (again bool, err error) {
+// repaired, which is done when it is opened again. Only the first start is
+// announced on stdout.
+func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal, starts int) (again bool, err error) {
 	damaged := make(chan string, 1)
 	begun := time.Now()
 	n, addr, err := open(s, log, func(what string) { damaged <- what })
@@ -98,19 +99,27 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 		return false, err
 	}
 	s.listen = addr.String()
-	fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
+	if starts == 0 {
+		fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
+	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && s.editToken == "" {
 		log.Warn("whoever reaches this port can edit; --edit-token-file asks for a token")
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
 	ready := make(chan struct{})
-	go a.announce(n, ready)
+	if starts == 0 {
+		go a.announce(n, ready)
+	}
 	var repair <-chan time.Time
-	for wait := true; wait; {
+	for serving := true; serving; {
 		select {
 		case <-damaged:
-			repair = time.After(repairEvery - min(repairEvery, time.Since(begun)))
+			wait := time.Duration(0)
+			if starts > 0 {
+				wait = max(0, repairEvery-time.Since(begun))
+			}
+			repair = time.After(wait)
 			continue
 		case <-repair:
 			again = true
@@ -118,7 +127,7 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 		case <-ctx.Done():
 		case err = <-failed:
 		}
-		wait = false
+		serving = false
 	}
 	close(ready)
 	if again {
