@@ -46,6 +46,14 @@ func (o pebbleFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 	return f, err
 }
 
+// Open has blocks of tables checked as they are read.
+func (o pebbleFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if isTable(name) {
+		return openTable(o.FS, name, opts...)
+	}
+	return o.FS.Open(name, opts...)
+}
+
 // ReuseForWrite prefers a spare to an old log that is shorter.
 func (o pebbleFS) ReuseForWrite(old, name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if info, err := o.FS.Stat(old); isLog(name) && err == nil && info.Size() < spareSize {

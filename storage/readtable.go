@@ -43,7 +43,7 @@ func readTable(fs vfs.FS, path string, fn func(rawEntry) error) (damaged []strin
 	unread := func(err error) ([]string, error) {
 		return []string{fmt.Sprintf("%s: no block of it can be found: %v (%s)", path, err, cockroach.FlattenDetails(err))}, nil
 	}
-	file, err := fs.Open(path)
+	file, err := openTable(fs, path)
 	if err != nil {
 		return unread(err)
 	}

@@ -44,7 +44,7 @@ func checkManifest(fs vfs.FS, dir string, d *pebble.DBDesc) error {
 		return nil // it is made
 	}
 	for _, name := range names {
-		if isLog(name) || strings.HasSuffix(name, ".sst") {
+		if isLog(name) || isTable(name) {
 			return fmt.Errorf("%w in %s", errNoTables, dir)
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -139,7 +138,7 @@ func (s *Store) sortEntries(dir string, found *salvaged) error {
 		switch {
 		case isLog(name):
 			read = readLog
-		case !strings.HasSuffix(name, ".sst"):
+		case !isTable(name):
 			continue
 		}
 		damaged, err := read(s.fs, path, take)
