@@ -215,7 +215,7 @@ func openLogged(disk *vfs.MemFS, log io.Writer) (*Store, error) {
 	return Open(Config{Dir: "/data", FS: disk, Name: "e1", Logger: slog.New(slog.NewTextHandler(log, nil))})
 }
 
-// TestCorruption damages one file in each of 300 cases (ERWIK_CORRUPTIONS sets
+// TestCorruption damages one file in each of 1,000 cases (ERWIK_CORRUPTIONS sets
 // how many, ERWIK_CORRUPTION the number of the first), half of them while the store is closed and half while it is open.
 // A damaged key is refused. Everything else heals by itself: what is damaged is
 // named and kept, no other bytes are given, and after one pull from a neighbor
@@ -224,7 +224,7 @@ func TestCorruption(t *testing.T) {
 	d := newDamaged(t)
 	files := d.files(t)
 	kinds := slices.Sorted(maps.Keys(files))
-	cases := uint64(300)
+	cases := uint64(1000)
 	if v, err := strconv.ParseUint(os.Getenv("ERWIK_CORRUPTIONS"), 10, 32); err == nil {
 		cases = v
 	}

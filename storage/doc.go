@@ -144,6 +144,10 @@
 // "mark" has two slots of 128 bytes, written in turn: version (1), turn(8),
 // log(40), sequence(8), hash(20), zeros, CRC-32C of all before it.
 //
+// "pebble/manifest-mark" says how long the manifest was when it was synced last.
+// It has two slots of 32 bytes, written in turn: version (1), turn(8), number of
+// the manifest(8), its length(8), zeros, CRC-32C of all before it.
+//
 // The digest is the sum modulo 2^256, over all paths of pages and files, of the
 // SHA-256 of "erwik digest 1" 00 path 00 and the sorted heads' hashes.
 package storage

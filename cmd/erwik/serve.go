@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -75,8 +76,9 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
+	var ready sync.Once
 	for starts := 0; ; starts++ {
-		again, err := a.serveOnce(ctx, s, log, signals, starts)
+		again, err := a.serveOnce(ctx, s, log, signals, starts, &ready)
 		if !again || err != nil {
 			return err
 		}
@@ -89,16 +91,17 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 const repairEvery = time.Minute
 
 // serveOnce runs a node until it is told to stop, or until its database is to be
-// repaired, which is done when it is opened again. Only the first start is
-// announced on stdout.
-func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal, starts int) (again bool, err error) {
+// repaired, which is done when it is opened again. What stdout says it says once.
+func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal, starts int, readyOnce *sync.Once) (again bool, err error) {
 	damaged := make(chan string, 1)
 	begun := time.Now()
 	n, addr, err := open(s, log, func(what string) { damaged <- what })
 	if err != nil {
 		return false, err
 	}
-	s.listen = addr.String()
+	if _, port, err := net.SplitHostPort(s.listen); err == nil && port == "0" {
+		s.listen = addr.String() // the same one after a repair
+	}
 	if starts == 0 {
 		fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
 	}
@@ -108,9 +111,7 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 	failed := make(chan error, 1)
 	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
 	ready := make(chan struct{})
-	if starts == 0 {
-		go a.announce(n, ready)
-	}
+	go a.announce(n, ready, readyOnce)
 	var repair <-chan time.Time
 	for serving := true; serving; {
 		select {
@@ -144,12 +145,14 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 }
 
 // announce prints the line that tells that the node is ready.
-func (a *app) announce(n *node, stop <-chan struct{}) {
+func (a *app) announce(n *node, stop <-chan struct{}, once *sync.Once) {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		if ready, _ := n.member.Ready(); ready {
-			fmt.Fprintf(a.stdout, "ready node=%s name=%s digest=%s\n", n.store.Node(), n.store.Name(), n.store.Stats().Digest)
+			once.Do(func() {
+				fmt.Fprintf(a.stdout, "ready node=%s name=%s digest=%s\n", n.store.Node(), n.store.Name(), n.store.Stats().Digest)
+			})
 			return
 		}
 		select {
