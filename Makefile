@@ -66,9 +66,9 @@ fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each
 	@for f in $(DECODERS); do echo "$$f"; \
 	  $(GO) test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 20s ./$${f%%:*} || exit 1; done
 
-nightly: build ## 10,000 seeds, 1,000 kills, 1,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
+nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
 	$(MAKE) sim SEEDS=10000
-	ERWIK_CORRUPTIONS=1000 $(GO) test -v -count=1 -timeout 1h -run 'TestCorruption' ./storage
+	ERWIK_CORRUPTIONS=10000 $(GO) test -v -count=1 -timeout 1h -run 'TestCorruption' ./storage
 	ERWIK_PARTITIONS=10000 $(GO) test -v -count=1 -timeout 1h -run 'TestPartitions' ./wiki/page
 	ERWIK_KILLS=1000 ERWIK_IDLE_MINUTES=15 $(GO) test -v -count=1 -timeout 2h -run 'TestKillNine|TestIdleSlowLink|TestFifty' ./integration
 	$(MAKE) fuzz FUZZTIME=2m

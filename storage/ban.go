@@ -190,6 +190,7 @@ func (s *Store) IsBanned(node NodeID) bool {
 // loadBans reads the bans and judges them; what they hide is noted in the
 // database.
 func (s *Store) loadBans() error {
+	s.mu.bans, s.mu.verdicts, s.mu.void = nil, nil, nil
 	err := s.scan([]byte{keyBan}, func(key, _ []byte) error {
 		if len(key) != len(Hash{}) {
 			return fmt.Errorf("%w: ban key of %d bytes", ErrCorrupt, len(key))
@@ -224,7 +225,7 @@ func (s *Store) loadBans() error {
 	if err != nil {
 		return err
 	}
-	t, err := s.judge(true) // a crash came between a ban and what follows from it
+	t, err := s.judge(true, nil) // a crash came between a ban and what follows from it
 	if err == nil {
 		err = errors.Join(t.batch.SyncWait(), t.batch.Close())
 	}

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -45,12 +46,17 @@ type chunkStore struct {
 	}
 }
 
+func (c *chunkStore) init(dir string) {
+	c.dir = filepath.Join(dir, chunksName)
+	c.mu.loose, c.mu.landing = make(map[ChunkID]int), make(map[ChunkID]bool)
+	c.mu.parts = 0
+}
+
 // openChunks makes the directories, throws away what a crash has left, and
 // counts the files that are not whole.
 func (s *Store) openChunks() error {
 	c := &s.chunks
-	c.dir = filepath.Join(s.cfg.Dir, chunksName)
-	c.mu.loose, c.mu.landing = make(map[ChunkID]int), make(map[ChunkID]bool)
+	c.init(s.cfg.Dir)
 	for _, name := range []string{"", newName, partName} {
 		if err := makeDir(s.fs, filepath.Join(c.dir, name)); err != nil {
 			return err
@@ -201,7 +207,7 @@ func (c *Chunk) ReadAt(b []byte, at int64) (int, error) { return c.file.ReadAt(b
 func (c *Chunk) Close() error { return c.file.Close() }
 
 // OpenChunk opens a file chunk and checks its bytes against its name. ErrNotFound:
-// it is not here. A damaged one is put away, so that it is fetched again, and is
+// it is not here. A damaged one is put aside, so that it is fetched again, and is
 // ErrNotFound too.
 func (s *Store) OpenChunk(id ChunkID) (*Chunk, error) {
 	if !s.enter() {
@@ -209,26 +215,37 @@ func (s *Store) OpenChunk(id ChunkID) (*Chunk, error) {
 	}
 	defer s.leave()
 	file, size, err := s.openChunk(id)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		var sum ChunkID
+		if sum, err = s.sumOf(file, size); err == nil && sum == id {
+			return &Chunk{file, size}, nil
+		}
+		if err == nil {
+			err = fmt.Errorf("%w: its bytes are those of chunk %s", ErrCorrupt, sum)
+		}
+		err = errors.Join(err, file.Close())
 	}
-	sum, err := s.sumOf(file, size)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read chunk %s: %w", id, err), file.Close())
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, syscall.EIO) {
+		return nil, s.putAside(id, err)
 	}
-	if sum == id {
-		return &Chunk{file, size}, nil
-	}
-	path := s.chunks.path(id)
-	s.log.Error("a chunk of a file is damaged; it is put aside and asked of neighbors", "chunk", path+damagedSuffix)
-	if err := errors.Join(file.Close(), s.fs.Rename(path, path+damagedSuffix)); err != nil {
-		return nil, fmt.Errorf("put damaged chunk %s aside: %w", id, err)
-	}
-	return nil, fmt.Errorf("chunk %s: %w", id, ErrNotFound)
+	return nil, fmt.Errorf("read chunk %s: %w", id, err)
 }
 
-// damagedSuffix ends the name of a chunk whose bytes are not what they were.
-const damagedSuffix = ".damaged"
+// putAside moves a damaged chunk to damaged/chunks. Where an older one of the same
+// name is kept, this one takes its place.
+func (s *Store) putAside(id ChunkID, why error) error {
+	dir := filepath.Join(s.cfg.Dir, damagedName, chunksName)
+	kept := filepath.Join(dir, id.String())
+	s.log.Error("a chunk of a file is damaged; it is put aside and asked of neighbors", "kept", kept, "err", why)
+	err := makeDir(s.fs, dir)
+	if err == nil {
+		err = s.fs.Rename(s.chunks.path(id), kept)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // another reader was faster
+		return fmt.Errorf("put damaged chunk %s aside: %w", id, err)
+	}
+	return fmt.Errorf("chunk %s: %w", id, ErrNotFound)
+}
 
 func (s *Store) openChunk(id ChunkID) (vfs.File, int64, error) {
 	file, err := s.fs.Open(s.chunks.path(id))

@@ -16,6 +16,8 @@ const (
 	keyArrival = 0x06 // arrival → commit hash, flags, path
 	keyImport  = 0x07 // import source → commit hash
 	keyForked  = 0x08 // path of a subject with several heads → nothing
+	keyIsland  = 0x10 // log, sequence, commit hash → arrival: visible, behind a gap of its log
+	keyWanted  = 0x11 // commit hash → nothing: a parent of a visible commit, not here
 )
 
 // The parts of a commit below its path.
@@ -50,6 +52,14 @@ func vectorKey(dst []byte, log LogID, branch Hash) []byte {
 func arrivalKey(dst []byte, arrival uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, keyArrival), arrival)
 }
+
+func islandKey(dst []byte, log LogID, sequence uint64, h Hash) []byte {
+	dst, _ = log.AppendBinary(append(dst, keyIsland))
+	dst = binary.BigEndian.AppendUint64(dst, sequence)
+	return append(dst, h[:]...)
+}
+
+func wantedKey(dst []byte, h Hash) []byte { return append(append(dst, keyWanted), h[:]...) }
 
 func importKey(dst []byte, source string) []byte { return append(append(dst, keyImport), source...) }
 

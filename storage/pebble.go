@@ -22,8 +22,9 @@ const databaseName = "pebble"
 
 // openPebble opens the database with settings that fit the disk it is on.
 func (s *Store) openPebble(name string) error {
+	dir := filepath.Join(s.cfg.Dir, name)
 	opts := &pebble.Options{
-		FS:                    pebbleFS{s.fs, &s.spare},
+		FS:                    pebbleFS{s.fs, &s.spare, readEditMark(s.fs, dir), s.log},
 		FormatMajorVersion:    databaseFormat,
 		Logger:                pebbleLog{s},
 		CacheSize:             16 << 20,
@@ -34,7 +35,7 @@ func (s *Store) openPebble(name string) error {
 	}
 	opts.EventListener = &pebble.EventListener{
 		DataCorruption: func(info pebble.DataCorruptionInfo) {
-			s.log.Error("a database file is damaged", "file", info.Path, "bounds", info.Bounds.String(), "err", info.Details)
+			s.damage.note(s, fmt.Sprintf("file %s, keys %s: %v (%s)", info.Path, info.Bounds.String(), info.Details, cockroach.FlattenDetails(info.Details)))
 		},
 		BackgroundError: func(err error) { s.log.Error("database in the background", "err", err) },
 	}
@@ -44,11 +45,18 @@ func (s *Store) openPebble(name string) error {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // the last level has none
 	}
 	opts.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionBalanced })
-	dir := filepath.Join(s.cfg.Dir, name)
 	files := describe(dir, opts.FS)
+	if d, err := pebble.Peek(dir, opts.FS); err == nil {
+		if err := checkManifest(s.fs, dir, d); err != nil {
+			return err
+		}
+	}
 	db, err := pebble.Open(dir, opts)
 	if err != nil {
-		return fmt.Errorf("%w (%s)", s.corrupt(err), files)
+		if err = s.corrupt(err); isStrange(err) {
+			err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return fmt.Errorf("%w (%s)", err, files)
 	}
 	s.db, s.files = db, files
 	return nil
@@ -77,7 +85,7 @@ func (s *Store) checkWhole() error {
 		return nil
 	})
 	if last := s.mu.counters.arrival; err == nil && next != last+1 || errors.Is(err, errGap) {
-		return fmt.Errorf("%w: of %d commits, number %d is gone: a table of the database is lost (%s). Move the data directory away, keep its node.key, and join again: neighbors have what they took", ErrCorrupt, last, next, s.files)
+		return fmt.Errorf("%w: of %d commits, number %d is gone: a table of the database is lost (%s)", ErrCorrupt, last, next, s.files)
 	}
 	return err
 }
@@ -91,7 +99,9 @@ func (s *Store) corrupt(err error) error {
 		return nil
 	}
 	if pebble.IsCorruptionError(err) {
-		return fmt.Errorf("%w: database: %w (%s)", ErrCorrupt, err, cockroach.FlattenDetails(err))
+		err = fmt.Errorf("%w: database: %w (%s)", ErrCorrupt, err, cockroach.FlattenDetails(err))
+		s.damage.note(s, err.Error())
+		return err
 	}
 	if errors.Is(err, pebble.ErrClosed) {
 		return ErrClosed

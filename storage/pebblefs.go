@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"log/slog"
 	"path/filepath"
 	"strings"
 
@@ -12,10 +13,12 @@ import (
 // with no sync of the directory in between: on a file system that keeps the
 // two names in the other order, a crash leaves a marker that points to nothing
 // and a database that does not open. Here the directory is synced before a
-// marker is made. And it hands out spare logs.
+// marker is made. And it hands out spare logs, and marks how far a manifest reaches.
 type pebbleFS struct {
 	vfs.FS
 	spare *spareLogs
+	edits *editMark
+	log   *slog.Logger
 }
 
 // Unwrap tells Pebble what is below.
@@ -23,7 +26,7 @@ func (o pebbleFS) Unwrap() vfs.FS { return o.FS }
 
 func isLog(name string) bool { return strings.HasSuffix(name, ".log") }
 
-// Create gives a log a spare's blocks.
+// Create gives a log a spare's blocks, and a manifest its mark.
 func (o pebbleFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File, error) {
 	if isLog(name) {
 		if f := o.spare.take(name, category); f != nil {
@@ -35,7 +38,20 @@ func (o pebbleFS) Create(name string, category vfs.DiskWriteCategory) (vfs.File,
 			return nil, err
 		}
 	}
-	return o.FS.Create(name, category)
+	f, err := o.FS.Create(name, category)
+	if number, ok := manifestNumber(name); ok && err == nil {
+		failed := func(err error) { o.log.Warn("database", "err", err) }
+		return &manifestFile{File: f, mark: o.edits, failed: failed, number: number}, nil
+	}
+	return f, err
+}
+
+// Open has blocks of tables checked as they are read.
+func (o pebbleFS) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	if isTable(name) {
+		return openTable(o.FS, name, opts...)
+	}
+	return o.FS.Open(name, opts...)
 }
 
 // ReuseForWrite prefers a spare to an old log that is shorter.

@@ -148,12 +148,19 @@ func (s *Store) Record(h Hash) (Record, error) {
 		return Record{}, fmt.Errorf("read commit %s: %w", h, err)
 	}
 	r, err := s.readRecord(p)
+	if errors.Is(err, ErrInvalid) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if errors.Is(err, ErrCorrupt) {
+		s.damage.note(s, fmt.Sprintf("commit %s of %.100q: %v", h, p.path, err))
+	}
 	if err != nil {
 		return Record{}, fmt.Errorf("read commit %s: %w", h, err)
 	}
 	r.finish(r.Content)
 	payload, at := r.appendPayload(nil)
 	if r.Hash = r.hashWith(payload, at); r.Hash != h {
+		s.damage.note(s, fmt.Sprintf("commit %s of %.100q reads as %s", h, p.path, r.Hash))
 		return Record{}, fmt.Errorf("%w: commit %s reads as %s", ErrCorrupt, h, r.Hash)
 	}
 	return r, nil

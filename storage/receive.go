@@ -64,7 +64,10 @@ func (s *Store) Receive(ctx context.Context, records []Record) (Received, error)
 	if err != nil || t == nil {
 		return result, err
 	}
-	return result, t.finish()
+	if err := t.finish(); err != nil || result.Accepted == 0 {
+		return result, err
+	}
+	return result, s.bridgeRest()
 }
 
 // rebuildAs completes the record and compares it with the hash that it came
@@ -248,7 +251,7 @@ func (t *tx) receive(r Record, result *Received) error {
 		result.Forks++
 	}
 	result.Accepted++
-	if err := t.add(r.Commit, r.Content, parents, at, false); err != nil {
+	if err := t.put(r, parents, at); err != nil {
 		return err
 	}
 	t.out[len(t.out)-1].Split = split
@@ -305,7 +308,7 @@ func (t *tx) promote(result *Received) error {
 					return err
 				}
 				st.pop(id)
-				if err := t.add(r.Commit, r.Content, parents, LogPlace{id, r.Sequence - t.branch(id).start}, false); err != nil {
+				if err := t.put(r, parents, LogPlace{id, r.Sequence - t.branch(id).start}); err != nil {
 					return err
 				}
 				result.Accepted++

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -24,6 +25,13 @@ type Config struct {
 	Clock  func() time.Time // nil: time.Now
 	Random io.Reader        // source of keys and log nonces; nil: crypto/rand
 	Fatal  func(error)      // called when the disk fails in a way that ends all writing; nil: panic
+	// Damaged is called, once and in a goroutine of its own, when a file of the
+	// database turns out to be damaged. All else is served; the repair is made
+	// when the store is opened again. nil: at the next start.
+	Damaged func(what string)
+	// ScrubRest is how the scrub rests; it returns at the latest when ctx ends.
+	// nil: by a timer.
+	ScrubRest func(ctx context.Context, d time.Duration)
 }
 
 // Store is what is durable on one node. All methods are safe for concurrent
@@ -53,6 +61,7 @@ type Store struct {
 		branches map[LogID]branch   // of those logs, the trunk among them
 		family   map[LogID][]LogID  // log → its branches, the trunk first
 		taken    map[LogID]int      // log that forks → bytes taken of it since
+		islands  islands            // commits behind a gap of their log
 		lacking  int                // file revisions of which chunks are missing
 		failed   error              // not nil: poisoned or closed
 		bans     []ban              // all that are held, in the order in which they are judged
@@ -67,11 +76,15 @@ type Store struct {
 	files  string // that describe the database, for errors
 	spare  spareLogs
 	gate   gate
+	damage damages
+	scrub  scrubber
+	found  *salvaged // not nil: the database was repaired when it was opened
 }
 
-// Open opens the store in cfg.Dir, or makes one. A damaged directory is
-// refused with ErrCorrupt and the name of the file; a newer format with
-// ErrFormat.
+// Open opens the store in cfg.Dir, or makes one. A damaged database is repaired:
+// what can be read is taken over, the files are kept in "damaged", and what is
+// gone is asked of neighbors. A damaged key is refused with ErrCorrupt and the
+// name of the file; a newer format with ErrFormat.
 func Open(cfg Config) (*Store, error) {
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
@@ -86,7 +99,6 @@ func Open(cfg Config) (*Store, error) {
 		cfg.Host = "localhost"
 	}
 	s := &Store{cfg: cfg, fs: cfg.FS, log: cfg.Logger}
-	s.cache.init()
 	s.gate.init()
 	if err := s.open(); err != nil {
 		if s.lock != nil {
@@ -108,6 +120,9 @@ func (s *Store) open() (err error) {
 		return fmt.Errorf("%w: %w", ErrLocked, err)
 	}
 	fresh, err := checkFormat(s.fs, dir)
+	if errors.Is(err, ErrCorrupt) && s.repairFormat() == nil {
+		fresh, err = true, nil
+	}
 	if err != nil {
 		return err
 	}
@@ -127,16 +142,78 @@ func (s *Store) open() (err error) {
 			return err
 		}
 	}
+	if err := s.finishRepair(); err != nil {
+		return err
+	}
+	if err := s.openDatabase(); err != nil {
+		if !isDamage(err) {
+			return err
+		}
+		if err := s.salvage(err.Error()); err != nil {
+			return err
+		}
+		if err := s.openDatabase(); err != nil {
+			return err
+		}
+	}
+	s.keepPool()
+	s.damage.ready(s)
+	if s.disk.roomy() {
+		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
+	}
+	s.startScrub()
+	return nil
+}
+
+func (s *Store) openDatabase() error {
+	if _, err := s.fs.Stat(filepath.Join(s.cfg.Dir, databaseName)); err != nil {
+		return fmt.Errorf("look for the database: %w", err)
+	}
+	s.cache.init() // of one that was opened before and is damaged nothing counts
 	if err := s.openPebble(databaseName); err != nil {
 		return err
 	}
 	if err := s.load(); err != nil {
 		return errors.Join(err, s.db.Close())
 	}
-	if s.disk.roomy() {
-		s.spare.start(s.fs, filepath.Join(dir, databaseName, spareName))
+	if err := s.readmit(); err != nil {
+		// What it saved may be lost in a repair: no sequence of that log again.
+		s.mu.own = LogID{}
+		return errors.Join(err, s.db.Close(), s.mark.file.Close())
 	}
 	return nil
+}
+
+// readmit admits the nodes anew whose admission was lost with a damaged file:
+// their commits had been taken.
+func (s *Store) readmit() error {
+	var lost []NodeID
+	err := s.scan([]byte{keyMeta, readmitName}, func(key, _ []byte) error {
+		if len(key) == len(NodeID{}) {
+			lost = append(lost, NodeID(key))
+		}
+		return nil
+	})
+	if err != nil || len(lost) == 0 {
+		return err
+	}
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	for _, node := range lost {
+		if !s.Taken(node) {
+			err := s.Admit(context.Background(), node, node.Short())
+			if errors.Is(err, ErrDiskFull) {
+				return nil // at the next start
+			}
+			if err != nil && !errors.Is(err, ErrBanned) { // who is banned comes with its sponsor's log
+				return err
+			}
+		}
+		if err := batch.Delete(append([]byte{keyMeta, readmitName}, node[:]...), nil); err != nil {
+			return err
+		}
+	}
+	return s.commitHint(batch)
 }
 
 // create makes the database beside its place and moves it there, so that a
@@ -169,6 +246,17 @@ func (s *Store) create() error {
 // load reads the state that is kept in memory and compares the high-water
 // mark with it.
 func (s *Store) load() error {
+	if err := s.loadState(); err != nil {
+		return err
+	}
+	if err := s.openChunks(); err != nil {
+		return err
+	}
+	s.pub.init(s)
+	return s.openMark()
+}
+
+func (s *Store) loadState() error {
 	s.mu.logs = make(map[LogID]logState)
 	s.mu.forked = make(map[LogID]bool)
 	s.mu.branches = make(map[LogID]branch)
@@ -202,17 +290,13 @@ func (s *Store) load() error {
 	if err := s.checkWhole(); err != nil {
 		return err
 	}
+	if err := s.loadIslands(); err != nil {
+		return err
+	}
 	if err := s.mu.signers.load(s); err != nil {
 		return err
 	}
-	if err := s.loadBans(); err != nil {
-		return err
-	}
-	if err := s.openChunks(); err != nil {
-		return err
-	}
-	s.pub.init(s)
-	return s.openMark()
+	return s.loadBans()
 }
 
 // openMark raises the alarm when the store is behind what it acknowledged.
@@ -239,9 +323,12 @@ func (s *Store) Close() error {
 	if s.gate.calls.Load() >= gateClosed {
 		return nil
 	}
+	s.scrub.close()
 	s.gate.shut()
 	s.pub.drain()
+	s.damage.told.Wait()
 	s.spare.close()
+	s.keepPool()
 	return errors.Join(s.db.Close(), s.mark.file.Close(), s.lock.Close())
 }
 

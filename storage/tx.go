@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -25,11 +26,18 @@ type tx struct {
 	admitted []admission
 	bans     []ban
 	rejudge  bool            // what follows from bans may have changed
+	anew     bool            // and every commit is to be looked at
+	astray   map[string]bool // paths whose heads are to be reckoned anew then
 	then     *tx             // what follows from it
 	mutes    map[uint64]bool // commits by arrival of which this batch changes whether they count
 	named    []ChunkID       // chunks that no commit had named
 	lacking  int             // files whose chunks are not all here
 	out      []Committed
+
+	bridged  map[LogID]int // islands that logs went on over
+	stranded map[LogID]int // new ones
+	wanted   map[Hash]bool // parents found missing
+	came     map[Hash]bool // parents that were missing
 
 	branches map[LogID]branch // changed here
 	families map[LogID][]LogID
@@ -153,6 +161,15 @@ func checkContent(c *Commit, content []byte, parents []meta) error {
 
 // add puts a commit whose place has been checked into the batch.
 func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own bool) error {
+	return t.addAt(c, content, parents, at, own, false)
+}
+
+// addApart is add for an island: its log does not reach it.
+func (t *tx) addApart(r Record, parents []meta) error {
+	return t.addAt(r.Commit, r.Content, parents, LogPlace{r.Log, r.Sequence}, false, true)
+}
+
+func (t *tx) addAt(c *Commit, content []byte, parents []meta, at LogPlace, own, apart bool) error {
 	broken := checkContent(c, content, parents)
 	moves := broken == nil && c.Kind != KindAdmit && c.Kind != KindBan // nobody merges those, so they are no heads
 	muted := t.s.muted(at)
@@ -171,25 +188,19 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 	arrival := t.counters.arrival
 	where := place{arrival: arrival, inert: broken != nil, muted: muted, path: c.Path}
 	t.added[c.Hash] = meta{where, c.Kind, c.Generation, c.Parents}
-	l, found := t.logState(at.Log)
-	if !found {
-		t.lognum++
-		l.number = t.lognum
-	}
-	l.sequence, l.tip = at.Sequence, c.Hash
-	t.logs[at.Log] = l
-	if t.slots != nil {
-		t.slots[slotKey{l.number, at.Sequence}] = slot{c.Hash, arrival}
-	}
-
 	var key, value [256]byte
 	set := func(k, v []byte) error { return t.batch.Set(k, v, nil) }
 	err := errors.Join(
 		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
 		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
-		set(logKey(key[:0], l.number, at.Sequence), slot{c.Hash, arrival}.encode(value[:0])),
 		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, muted, c.Path}.encode(value[:0])),
 	)
+	if apart {
+		err = errors.Join(err, set(islandKey(key[:0], c.Log, c.Sequence, c.Hash), binary.BigEndian.AppendUint64(value[:0], arrival)))
+	} else {
+		l := t.advance(c, at, arrival)
+		err = errors.Join(err, set(logKey(key[:0], l.number, at.Sequence), slot{c.Hash, arrival}.encode(value[:0])))
+	}
 	if len(content) > 0 {
 		err = errors.Join(err, set(pageKey(key[:0], c.Path, partContent, arrival), content))
 	}
@@ -203,8 +214,11 @@ func (t *tx) add(c *Commit, content []byte, parents []meta, at LogPlace, own boo
 	if broken == nil {
 		if moves && muted {
 			done.Heads = old
+			if t.isWanted(c.Hash) {
+				err = t.arrive(c)
+			}
 			if c.Kind == KindFile {
-				err = t.nameChunks(content, arrival)
+				err = errors.Join(err, t.nameChunks(content, arrival))
 			}
 		} else if moves {
 			if done.Heads, err = t.moveHeads(c, arrival, old, replaced); err != nil {
@@ -269,6 +283,9 @@ func (t *tx) replaced(c *Commit, parents []meta) ([]Hash, error) {
 			}
 			seen[h] = true
 			m, err := t.meta(h, c.Path)
+			if errors.Is(err, ErrNotFound) && t.isWanted(h) {
+				continue // the heads are reckoned anew when it comes
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -288,6 +305,12 @@ func (t *tx) moveHeads(c *Commit, arrival uint64, old []Head, replaced []Hash) (
 		if _, isParent := slices.BinarySearchFunc(replaced, h.Hash, Hash.Compare); !isParent {
 			now = append(now, h)
 		}
+	}
+	if t.isWanted(c.Hash) { // what follows it is here already
+		if err := t.arrive(c); err != nil {
+			return nil, err
+		}
+		return now, t.setHeads(c.Path, old, now)
 	}
 	now = append(now, Head{c.Hash, c.Kind, c.Generation, arrival, [8]byte(c.SHA256[:8])})
 	return now, t.setHeads(c.Path, old, now)
@@ -375,6 +398,7 @@ func (t *tx) apply() error {
 	s.mu.counters, s.mu.lognum = t.counters, t.lognum
 	maps.Copy(s.mu.logs, t.logs)
 	t.applyBranches()
+	t.applyIslands()
 	for _, a := range t.admitted {
 		s.mu.signers.add(a)
 	}
@@ -399,7 +423,7 @@ func (t *tx) apply() error {
 func (t *tx) follow() error {
 	s := t.s
 	s.mu.bans = append(s.mu.bans, t.bans...)
-	then, err := s.judge(false)
+	then, err := s.judge(t.anew, t.astray)
 	if err != nil {
 		return fmt.Errorf("judge bans: %w", err)
 	}

@@ -264,15 +264,20 @@ func (s *Store) before(id LogID) (LogPlace, error) {
 }
 
 // judge makes a batch of what follows from new bans, admissions or forks, and
-// applies it. With all, every commit is looked at anew.
-func (s *Store) judge(all bool) (*tx, error) {
+// applies it. With all, every commit is looked at anew; the heads of some paths
+// are in any case.
+func (s *Store) judge(all bool, also map[string]bool) (*tx, error) {
 	now, err := s.verdicts()
 	if err != nil {
 		return nil, err
 	}
 	old := s.mu.verdicts
 	changed := make(map[NodeID]bool)
-	for id := range s.mu.logs {
+	swept := maps.Clone(s.mu.logs)
+	for id := range s.mu.islands.logs {
+		swept[id] = s.mu.logs[id]
+	}
+	for id := range swept {
 		node := id.Node
 		was, is := old[node], now[node]
 		_, judgedBefore := old[node]
@@ -283,9 +288,11 @@ func (s *Store) judge(all bool) (*tx, error) {
 	}
 	s.mu.verdicts = now
 	t := s.begin()
+	t.anew = all
 	paths := make(map[string]bool)
+	maps.Copy(paths, also)
 	t.mutes = make(map[uint64]bool)
-	for id, l := range s.mu.logs {
+	for id, l := range swept {
 		if changed[id.Node] {
 			if err := t.sweep(id, l, paths); err != nil {
 				return nil, errors.Join(err, t.batch.Close())
@@ -305,39 +312,67 @@ func (s *Store) judge(all bool) (*tx, error) {
 
 // sweep notes which commits of a log count, and the paths where that changes.
 func (t *tx) sweep(id LogID, l logState, paths map[string]bool) error {
-	return t.s.scan(logKey(nil, l.number, 0)[:5], func(key, value []byte) error {
+	if l.number == 0 { // of this log there are only islands
+		return t.sweepIslands(id, paths)
+	}
+	err := t.s.scan(logKey(nil, l.number, 0)[:5], func(key, value []byte) error {
 		at, err := parseSlot(value)
 		if err != nil {
 			return err
 		}
-		stored, err := t.s.get(arrivalKey(make([]byte, 0, 16), at.arrival))
-		if err != nil {
-			return fmt.Errorf("read arrival %d: %w", at.arrival, err)
-		}
-		a, err := parseArrived(stored)
-		if err != nil {
-			return err
-		}
-		muted := t.s.muted(LogPlace{id, binary.BigEndian.Uint64(key)})
-		if a.muted == muted {
-			return nil
-		}
-		a.muted = muted
-		t.mutes[at.arrival] = muted
-		var k, v [256]byte
-		err = errors.Join(
-			t.batch.Set(arrivalKey(k[:0], at.arrival), a.encode(v[:0]), nil),
-			t.batch.Set(hashKey(k[:0], at.hash), place{at.arrival, a.inert, muted, a.path}.encode(v[:0]), nil))
-		if !a.inert && !strings.HasPrefix(a.path, SignerPrefix) && !strings.HasPrefix(a.path, BanPrefix) {
-			paths[a.path] = true
-			if muted {
-				t.counters.commits--
-			} else {
-				t.counters.commits++
-			}
-		}
-		return err
+		return t.mute(LogPlace{id, binary.BigEndian.Uint64(key)}, at, paths)
 	})
+	if err != nil || t.s.mu.islands.logs[id] == 0 {
+		return err
+	}
+	return t.sweepIslands(id, paths)
+}
+
+// sweepIslands is sweep for what lies behind a gap of a log.
+func (t *tx) sweepIslands(id LogID, paths map[string]bool) error {
+	prefix := islandKey(nil, id, 0, Hash{})[:1+LogIDSize]
+	return t.s.scan(prefix, func(key, value []byte) error {
+		if len(key) != 8+len(Hash{}) || len(value) != 8 {
+			return fmt.Errorf("%w: island of %d and %d bytes", ErrCorrupt, len(key), len(value))
+		}
+		at := slot{Hash(key[8:]), binary.BigEndian.Uint64(value)}
+		return t.mute(LogPlace{id, binary.BigEndian.Uint64(key)}, at, paths)
+	})
+}
+
+// mute notes whether one commit counts.
+func (t *tx) mute(stands LogPlace, at slot, paths map[string]bool) error {
+	stored, err := t.s.get(arrivalKey(make([]byte, 0, 16), at.arrival))
+	if err != nil {
+		return fmt.Errorf("read arrival %d: %w", at.arrival, err)
+	}
+	a, err := parseArrived(stored)
+	if err != nil {
+		return err
+	}
+	muted := t.s.muted(stands)
+	counts := !a.inert && !strings.HasPrefix(a.path, SignerPrefix) && !strings.HasPrefix(a.path, BanPrefix)
+	if a.muted == muted {
+		if t.anew && muted && counts {
+			paths[a.path] = true
+		}
+		return nil
+	}
+	a.muted = muted
+	t.mutes[at.arrival] = muted
+	var k, v [256]byte
+	err = errors.Join(
+		t.batch.Set(arrivalKey(k[:0], at.arrival), a.encode(v[:0]), nil),
+		t.batch.Set(hashKey(k[:0], at.hash), place{at.arrival, a.inert, muted, a.path}.encode(v[:0]), nil))
+	if counts {
+		paths[a.path] = true
+		if muted {
+			t.counters.commits--
+		} else {
+			t.counters.commits++
+		}
+	}
+	return err
 }
 
 // reckon computes the heads of a path anew: the commits that count and from
@@ -352,9 +387,13 @@ func (t *tx) reckon(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	var now []Head
-	covered := make(map[Hash]bool)
-	for ok := it.Last(); ok; ok = it.Prev() { // children arrive after their parents
+	type revision struct {
+		*Commit
+		arrival uint64
+		muted   bool
+	}
+	var all []revision
+	for ok := it.First(); ok; ok = it.Next() {
 		arrival := binary.BigEndian.Uint64(it.Key()[len(it.Key())-8:])
 		value, err := t.s.get(arrivalKey(make([]byte, 0, 16), arrival))
 		if err != nil {
@@ -374,15 +413,23 @@ func (t *tx) reckon(path string) (err error) {
 		if err != nil {
 			return err
 		}
-		if !a.muted && !covered[a.hash] {
-			content, err := t.s.readContent(place{arrival: arrival, path: path})
+		c.Hash = a.hash
+		all = append(all, revision{c, arrival, a.muted})
+	}
+	// Children before their parents; after a repair parents may have arrived later.
+	slices.SortFunc(all, func(a, b revision) int { return cmp.Compare(b.Generation, a.Generation) })
+	var now []Head
+	covered := make(map[Hash]bool)
+	for _, c := range all {
+		if !c.muted && !covered[c.Hash] {
+			content, err := t.s.readContent(place{arrival: c.arrival, path: path})
 			if err != nil {
 				return err
 			}
 			sum := ContentSum(c.Kind, path, content)
-			now = append(now, Head{a.hash, c.Kind, c.Generation, arrival, [8]byte(sum[:8])})
+			now = append(now, Head{c.Hash, c.Kind, c.Generation, c.arrival, [8]byte(sum[:8])})
 		}
-		if !a.muted || covered[a.hash] {
+		if !c.muted || covered[c.Hash] {
 			for _, p := range c.Parents {
 				covered[p] = true
 			}

@@ -35,7 +35,9 @@ func (s *Store) readWindow(slots []slot) ([]Record, error) {
 		return s.readOne(slots)
 	}
 	window := make([]placed, len(slots))
-	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: arrivalKey(nil, slots[0].arrival), UpperBound: []byte{keyArrival + 1}})
+	// Where a log went on over an island, its entries are not in the order of arrival.
+	first := slices.MinFunc(slots, func(a, b slot) int { return cmp.Compare(a.arrival, b.arrival) }).arrival
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: arrivalKey(nil, first), UpperBound: []byte{keyArrival + 1}})
 	if err != nil {
 		return nil, s.corrupt(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/erwik/erwik/cluster"
 	"github.com/erwik/erwik/cluster/mesh"
+	"github.com/erwik/erwik/storage"
 )
 
 // Levels of a finding.
@@ -149,12 +150,34 @@ func (n *node) storeFindings() []finding {
 		all = append(all, finding{levelAct, "saves", "acknowledged saves are missing from the database; they are pulled back as soon as a neighbor has them",
 			"look at the disk; keep the other nodes up until this finding is gone"})
 	}
+	all = append(all, damageFindings(n.store.Damage())...)
+	if last, _ := n.store.Scrubbed(); !last.Ended.IsZero() {
+		all = append(all, finding{Level: levelOK, About: "scrub", Text: fmt.Sprintf("everything was read again up to %s ago: %d commits, %s, %d damaged",
+			ago(time.Since(last.Ended)), last.Commits, size(last.Bytes), last.Found)})
+	}
 	if s.Staged > 0 {
 		all = append(all, finding{Level: levelNote, About: "saves", Text: fmt.Sprintf("%d commits wait for their parents, which are being pulled", s.Staged)})
 	}
 	if s.Lacking > 0 {
 		all = append(all, finding{levelNote, "files", fmt.Sprintf("parts of %d file revisions are not here yet", s.Lacking),
 			"nothing while nodes that have them are reachable; files that stay missing are only on nodes that are away"})
+	}
+	return all
+}
+
+// damageFindings says what became of damage to the database.
+func damageFindings(d storage.Damage) (all []finding) {
+	if d.What != "" {
+		all = append(all, finding{levelNote, "disk", "a file of the database is damaged: " + d.What,
+			"nothing: the node starts anew by itself and repairs it. Look at the disk"})
+	}
+	if d.Repaired {
+		all = append(all, finding{levelNote, "disk", "the database was damaged, and was repaired when the node started; the damaged one is kept in " + d.Kept,
+			"look at the disk. When digests are equal remove that folder; where there is no neighbor keep it"})
+	}
+	if d.Behind > 0 {
+		all = append(all, finding{levelNote, "saves", fmt.Sprintf("%d commits are shown though something before them is gone with a damaged file; it is pulled back", d.Behind),
+			"keep the other nodes up until this finding is gone"})
 	}
 	return all
 }

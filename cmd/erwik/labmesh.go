@@ -101,7 +101,7 @@ func (l *lab) start(name string) error {
 	if running {
 		return fmt.Errorf("%s runs already", name)
 	}
-	n, addr, err := open(&s, l.log.With("node", name))
+	n, addr, err := open(&s, l.log.With("node", name), nil)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", name, err)
 	}

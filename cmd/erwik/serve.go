@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -72,41 +73,86 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 	if err != nil {
 		return err
 	}
-	n, addr, err := open(s, log)
-	if err != nil {
-		return err
-	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	defer signal.Stop(signals)
-	fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
+	var ready sync.Once
+	for starts := 0; ; starts++ {
+		again, err := a.serveOnce(ctx, s, log, signals, starts, &ready)
+		if !again || err != nil {
+			return err
+		}
+		log.Warn("the node starts anew to repair its database")
+	}
+}
+
+// repairEvery is how long a node that has started anew because of damage serves
+// at least before it does so again.
+const repairEvery = time.Minute
+
+// serveOnce runs a node until it is told to stop, or until its database is to be
+// repaired, which is done when it is opened again. What stdout says it says once.
+func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, signals chan os.Signal, starts int, readyOnce *sync.Once) (again bool, err error) {
+	damaged := make(chan string, 1)
+	begun := time.Now()
+	n, addr, err := open(s, log, func(what string) { damaged <- what })
+	if err != nil {
+		return false, err
+	}
+	if _, port, err := net.SplitHostPort(s.listen); err == nil && port == "0" {
+		s.listen = addr.String() // the same one after a repair
+	}
+	if starts == 0 {
+		fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
+	}
 	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() && s.editToken == "" {
 		log.Warn("whoever reaches this port can edit; --edit-token-file asks for a token")
 	}
 	failed := make(chan error, 1)
 	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
 	ready := make(chan struct{})
-	go a.announce(n, ready)
-	select {
-	case <-signals:
-	case <-ctx.Done():
-	case err = <-failed:
+	go a.announce(n, ready, readyOnce)
+	var repair <-chan time.Time
+	for serving := true; serving; {
+		select {
+		case <-damaged:
+			wait := time.Duration(0)
+			if starts > 0 {
+				wait = max(0, repairEvery-time.Since(begun))
+			}
+			repair = time.After(wait)
+			continue
+		case <-repair:
+			again = true
+		case <-signals:
+		case <-ctx.Done():
+		case err = <-failed:
+		}
+		serving = false
 	}
 	close(ready)
+	if again {
+		if err := n.close(s.drain); err != nil {
+			log.Warn("stop to repair the database", "err", err)
+		}
+		return true, nil
+	}
 	go func() {
 		<-signals
 		os.Exit(exitFailed) // a second signal ends at once
 	}()
-	return errors.Join(err, n.close(s.drain))
+	return false, errors.Join(err, n.close(s.drain))
 }
 
 // announce prints the line that tells that the node is ready.
-func (a *app) announce(n *node, stop <-chan struct{}) {
+func (a *app) announce(n *node, stop <-chan struct{}, once *sync.Once) {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
 	for {
 		if ready, _ := n.member.Ready(); ready {
-			fmt.Fprintf(a.stdout, "ready node=%s name=%s digest=%s\n", n.store.Node(), n.store.Name(), n.store.Stats().Digest)
+			once.Do(func() {
+				fmt.Fprintf(a.stdout, "ready node=%s name=%s digest=%s\n", n.store.Node(), n.store.Name(), n.store.Stats().Digest)
+			})
 			return
 		}
 		select {
@@ -118,7 +164,7 @@ func (a *app) announce(n *node, stop <-chan struct{}) {
 }
 
 // open opens store, mesh, port and wiki, in this order.
-func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
+func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, addr net.Addr, err error) {
 	token, err := s.joinToken()
 	if err != nil {
 		return nil, nil, err
@@ -137,7 +183,7 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 		}
 	}()
 	n = &node{log: log, feed: wiki.NewFeed()}
-	n.store, err = storage.Open(storage.Config{Dir: s.data, Name: s.name, Logger: log, Fatal: func(err error) {
+	n.store, err = storage.Open(storage.Config{Dir: s.data, Name: s.name, Logger: log, Damaged: damaged, Fatal: func(err error) {
 		log.Error("the disk has failed", "err", err)
 		os.Exit(exitFailed)
 	}})
