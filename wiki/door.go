@@ -16,8 +16,9 @@ import (
 
 // Errors of the door.
 var (
-	errBusy      = errors.New("wiki: this node has more to do than it can; nothing of this request was done")
-	errBusyShare = errors.New("wiki: your address has more requests under way here than its share; nothing of this request was done")
+	errBusy       = errors.New("wiki: this node has more to do than it can; nothing of this request was done")
+	errSlowReader = errors.New("wiki: a client takes not even a refusal")
+	errBusyShare  = errors.New("wiki: your address has more requests under way here than its share; nothing of this request was done")
 )
 
 // class is a kind of request with places of its own, so that none starves
@@ -165,19 +166,26 @@ func retryAfter() string { return strconv.Itoa(retryMin + rand.IntN(retryMax-ret
 
 // turnAway answers a request that was not let in, as cheaply as can be.
 func turnAway(w http.ResponseWriter, r *http.Request, err error) {
-	status, title := http.StatusServiceUnavailable, "Service Unavailable"
+	status := http.StatusServiceUnavailable
 	if errors.Is(err, errBusyShare) {
-		status, title = http.StatusTooManyRequests, "Too Many Requests"
+		status = http.StatusTooManyRequests
 	}
 	header := w.Header()
 	header["Retry-After"] = []string{retryAfter()}
 	header["Cache-Control"] = []string{"no-store"}
-	text := strings.TrimPrefix(err.Error(), "wiki: ")
+	text := busyText(err)
 	body := text + ". Try again in a few seconds, or use another node.\n"
 	header["Content-Type"] = []string{"text/plain; charset=utf-8"}
 	if strings.HasPrefix(r.URL.Path, apiPrefix) {
 		header["Content-Type"] = []string{"application/problem+json"}
-		body = `{"type":"about:blank","title":"` + title + `","status":` + strconv.Itoa(status) + `,"detail":"` + text + `","code":"busy","next":"try again in a few seconds, or use another node"}`
+		body = busyProblem(status, err)
 	}
 	answer(w, r, status, []byte(body))
+}
+
+func busyText(err error) string { return strings.TrimPrefix(err.Error(), "wiki: ") }
+
+// busyProblem is the body of a refusal for programs.
+func busyProblem(status int, err error) string {
+	return `{"type":"about:blank","title":"` + http.StatusText(status) + `","status":` + strconv.Itoa(status) + `,"detail":"` + busyText(err) + `","code":"busy","next":"try again in a few seconds, or use another node"}`
 }

@@ -13,6 +13,20 @@ const (
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
+	// A connection whose save was refused is looked at again after gatePace, at the
+	// ticks of gateTick, and so are up to maxParked; who says nothing in gateLooks
+	// looks is only waited for. A request of more than maxGateRequest bytes is not
+	// refused at the gate but by the server.
+	gatePace       = 25 * time.Millisecond
+	gateTick       = 2 * time.Millisecond
+	gateLooks      = 4
+	maxParked      = 8192
+	maxGateRequest = 64 << 10
+	// gateIdleTime is how long a refused connection may wait for its next request,
+	// gateHeaderTime in what time that must have its header.
+	gateIdleTime   = 2 * time.Minute
+	gateHeaderTime = 5 * time.Second
+
 	// maxShare is the share, in parts of a class's places and waiting room
 	// together, that one address may have: a half.
 	maxShare = 2

@@ -84,7 +84,7 @@ func (a *app) serve(ctx context.Context, s *settings) error {
 		log.Warn("whoever reaches this port can edit; --edit-token-file asks for a token")
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
+	go func() { failed <- n.server.Serve(n.wiki.Gate().Listener(n.port.HTTP())) }()
 	ready := make(chan struct{})
 	go a.announce(n, ready)
 	select {
@@ -168,7 +168,7 @@ func open(s *settings, log *slog.Logger) (n *node, addr net.Addr, err error) {
 	if n.wiki, err = n.handler(s, key); err != nil {
 		return nil, nil, errors.Join(err, n.port.Close())
 	}
-	n.server = newServer(n.wiki, log)
+	n.server = newServer(n.wiki, n.wiki.Gate().State, log)
 	return n, addr, nil
 }
 
@@ -180,9 +180,9 @@ const (
 	headerSlack = 4 << 10         // what net/http allows beyond its setting
 )
 
-func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+func newServer(handler http.Handler, state func(net.Conn, http.ConnState), log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
+		Handler: handler, ConnState: state, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

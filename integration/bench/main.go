@@ -26,6 +26,7 @@ type bench struct {
 	rounds     int
 	length     time.Duration
 	missed     int
+	loadCore   int // of generators of load; servers have another; -1: any
 }
 
 func main() {
@@ -33,7 +34,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, serveLimit(os.Args[2], os.Args[3]))
 		os.Exit(1)
 	}
-	b := &bench{}
+	if len(os.Args) == 3 && os.Args[1] == "pour" {
+		if err := runPour(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, "pour:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	b := &bench{loadCore: -1}
 	only := ""
 	flag.StringVar(&b.erwik, "erwik", "bin/erwik", "the binary")
 	flag.IntVar(&b.rounds, "rounds", 5, "alternating rounds of each comparison")
@@ -89,7 +97,11 @@ func (b *bench) bar(what string, got, limit float64, unit string, atLeast bool) 
 
 func (b *bench) node(name string, args ...string) (*process, error) {
 	args = append([]string{"serve", "--listen", "127.0.0.1:0", "--data", filepath.Join(b.dir, name), "--name", name, "--log-level", "warn"}, args...)
-	return start(true, b.erwik, args...)
+	server := -1
+	if b.loadCore >= 0 {
+		server = 0
+	}
+	return startOn(server, true, b.erwik, args...)
 }
 
 func (b *bench) limit(what string) (*process, error) { return b.limitOf(what, b.dir) }
