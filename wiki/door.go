@@ -60,6 +60,16 @@ func newClass(name string, places, waiting int, m *metrics.Set) *class {
 // full reports whether one more would be refused; nothing is taken.
 func (c *class) full() bool { return c.inside.Load() >= c.room }
 
+// hold keeps room for one that does not take its place yet; false: there is none.
+// Whoever holds it enters with it, or takes one from inside.
+func (c *class) hold() bool {
+	if c.inside.Add(1) > c.room {
+		c.inside.Add(-1)
+		return false
+	}
+	return true
+}
+
 // refuse counts a request that does not get in.
 func (c *class) refuse(err error) error {
 	reason := "full"
@@ -74,11 +84,15 @@ func (c *class) refuse(err error) error {
 // waiting room; leave must be called once if err is nil. An address has a share
 // only while the class is half full; trusted ones, host "", have none.
 func (c *class) enter(ctx context.Context, host string) error {
-	inside := c.inside.Add(1)
-	if inside > c.room {
-		c.inside.Add(-1)
+	if !c.hold() {
 		return c.refuse(errBusy)
 	}
+	return c.enterHeld(ctx, host)
+}
+
+// enterHeld is enter for one for whom there is room already.
+func (c *class) enterHeld(ctx context.Context, host string) error {
+	inside := c.inside.Load()
 	if host != "" {
 		c.mu.Lock()
 		over := inside > c.room/maxShare && int64(c.from[host]) >= c.room/maxShare

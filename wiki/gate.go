@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
@@ -27,7 +28,7 @@ import (
 // hammers is slowed down, and costs two system calls.
 type Gate struct {
 	door    *class
-	count   *metrics.Route
+	count   func(took time.Duration)
 	answers [][]byte
 
 	mu       sync.Mutex
@@ -43,7 +44,7 @@ type Gate struct {
 const gatedPut = "PUT " + apiPrefix + "v1/pages/"
 
 func newGate(c *class, m *metrics.Set) *Gate {
-	g := &Gate{door: c, count: m.Route(routeLabel(apiPrefix + "v1/pages/{path:(?s:.+)}"))}
+	g := &Gate{door: c, count: m.Route(routeLabel(apiPrefix+"v1/pages/{path:(?s:.+)}")).Refusals(c.name, "full", http.MethodPut, http.StatusServiceUnavailable)}
 	g.handOver.New = func() any { return new([maxGateRequest + 1]byte) }
 	body := busyProblem(http.StatusServiceUnavailable, errBusy)
 	for seconds := retryMin; seconds <= retryMax; seconds++ {
@@ -78,17 +79,61 @@ func (l gateListener) Accept() (net.Conn, error) {
 }
 
 // State is for the server's field ConnState: the gate must know when a
-// connection is between two requests.
+// connection is between two requests, and when it ends.
 func (g *Gate) State(conn net.Conn, state http.ConnState) {
-	if c, ok := conn.(*gateConn); ok && state == http.StateIdle {
+	c, ok := conn.(*gateConn)
+	if !ok {
+		return
+	}
+	switch state {
+	case http.StateIdle:
+		c.free()
 		c.fresh = true
+	case http.StateClosed, http.StateHijacked:
+		c.free()
 	}
 }
 
-// refused counts one.
-func (g *Gate) refused(took time.Duration) {
-	g.door.refuse(errBusy)
-	g.count.Done(http.MethodPut, http.StatusServiceUnavailable, took)
+// Context is for the server's field ConnContext: a save finds what its connection
+// holds for it.
+func (g *Gate) Context(ctx context.Context, conn net.Conn) context.Context {
+	if c, ok := conn.(*gateConn); ok {
+		return context.WithValue(ctx, gateKey{}, c)
+	}
+	return ctx
+}
+
+type gateKey struct{}
+
+// heldRoom takes over the room that the gate holds for a request; false: none is
+// held.
+func heldRoom(r *http.Request) bool {
+	c, ok := r.Context().Value(gateKey{}).(*gateConn)
+	if !ok || !c.holds {
+		return false
+	}
+	c.holds = false
+	return true
+}
+
+// holdsRoom reports whether the gate holds room for a request.
+func holdsRoom(r *http.Request) bool {
+	c, ok := r.Context().Value(gateKey{}).(*gateConn)
+	return ok && c.holds
+}
+
+// hold keeps room for a save that is here; false: there is none.
+func (c *gateConn) hold() bool {
+	c.holds = c.gate.door.hold()
+	return c.holds
+}
+
+// free gives back what no save took over.
+func (c *gateConn) free() {
+	if c.holds {
+		c.holds = false
+		c.gate.door.inside.Add(-1)
+	}
 }
 
 func (g *Gate) answer() []byte { return g.answers[rand.IntN(len(g.answers))] }
@@ -99,6 +144,7 @@ type gateConn struct {
 	net.Conn
 	gate  *Gate
 	fresh bool   // the next byte is the first of a request
+	holds bool   // room for the request
 	back  []byte // was read, and is still to be given to the server
 
 	next    *gateConn // parked behind this one
@@ -120,48 +166,63 @@ func (c *gateConn) NetConn() net.Conn { return c.Conn }
 // Read implements net.Conn.
 func (c *gateConn) Read(b []byte) (int, error) {
 	if len(c.back) > 0 {
-		n := copy(b, c.back)
-		if c.back = c.back[n:]; len(c.back) == 0 {
-			c.back = nil
-		}
-		return n, nil
+		return c.takeBack(b), nil
 	}
 	if !c.fresh || len(b) < bytes.MinRead {
 		return c.Conn.Read(b)
 	}
 	c.fresh = false
+	if c.raw != nil && c.gate.door.full() && c.waits() { // it hammered before
+		return c.takeBack(b), nil
+	}
 	for {
 		n, err := c.Conn.Read(b)
-		if err != nil || !c.gate.door.full() {
+		if err != nil {
 			return n, err
 		}
-		begin := time.Now()
 		total := gated(b[:n])
-		switch {
-		case total == n:
-		case total > n && c.ready() && c.rest(b[:n], total):
-		case len(c.back) > 0:
-			n := copy(b, c.back)
-			c.back = c.back[n:]
+		if total == 0 || total < n || total == n && c.hold() || total > n && !c.gate.door.full() {
 			return n, nil
-		default:
+		}
+		begin := time.Now()
+		if total > n && !(c.ready() && c.rest(b[:n], total)) {
+			if len(c.back) > 0 {
+				n = c.takeBack(b)
+			}
 			return n, nil
 		}
 		if _, err := c.Conn.Write(c.gate.answer()); err != nil {
 			return 0, err
 		}
 		c.putOff(begin)
-		c.gate.refused(time.Since(begin))
-		if c.ready() && c.gate.park(c) {
-			<-c.woken
-			if len(c.back) > 0 {
-				_ = c.Conn.SetReadDeadline(time.Now().Add(gateHeaderTime))
-				n := copy(b, c.back)
-				c.back = c.back[n:]
-				return n, nil
-			}
+		c.gate.count(time.Since(begin))
+		if c.ready() && c.waits() {
+			return c.takeBack(b), nil
 		}
 	}
+}
+
+// waits parks the connection until something comes that the gate does not refuse;
+// false: nothing came, or there is no room to park.
+func (c *gateConn) waits() bool {
+	if !c.gate.park(c) {
+		return false
+	}
+	<-c.woken
+	if len(c.back) == 0 {
+		return false
+	}
+	_ = c.Conn.SetReadDeadline(time.Now().Add(gateHeaderTime))
+	return true
+}
+
+// takeBack gives the server what was read.
+func (c *gateConn) takeBack(b []byte) int {
+	n := copy(b, c.back)
+	if c.back = c.back[n:]; len(c.back) == 0 {
+		c.back = nil
+	}
+	return n
 }
 
 // putOff gives a refused connection as long for its next request as one that was
@@ -293,7 +354,9 @@ func (g *Gate) look() {
 	tick := time.NewTicker(gateTick)
 	defer tick.Stop()
 	for now := range tick.C {
-		for {
+		// One that worked on and on would be put behind all others by the scheduler;
+		// one that was woken by a timer runs at once.
+		for range maxGateLooks {
 			c, none := g.pop(now)
 			if none {
 				return
@@ -324,7 +387,7 @@ func (g *Gate) lookAt(c *gateConn, now time.Time) bool {
 		return false // the server sees the same when it reads
 	}
 	c.empty = 0
-	if !g.door.full() || gated(g.scratch[:n]) != n {
+	if gated(g.scratch[:n]) != n || c.hold() {
 		c.back = bytes.Clone(g.scratch[:n])
 		return false
 	}
@@ -333,7 +396,7 @@ func (g *Gate) lookAt(c *gateConn, now time.Time) bool {
 		return false
 	}
 	c.putOff(now)
-	g.refused(gatePace / 2)
+	g.count(now.Sub(c.due) + gatePace/2) // it came at some time since the last look
 	return true
 }
 

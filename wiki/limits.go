@@ -9,15 +9,16 @@ const (
 	// one more is refused at once: 503, or 429 if its own address has the most.
 	maxViews, maxViewsWaiting     = 64, 4096 // pages, files and lists that are cheap
 	maxDear, maxDearWaiting       = 8, 256   // history, diff, lists of changes, preview
-	maxSaves, maxSavesWaiting     = 128, 896 // edits, once their body is here
+	maxSaves, maxSavesWaiting     = 128, 128 // edits, once their body is here
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
 	// A connection whose save was refused is looked at again after gatePace, at the
-	// ticks of gateTick, and so are up to maxParked; who says nothing in gateLooks
-	// looks is only waited for. A request of more than maxGateRequest bytes is not
-	// refused at the gate but by the server.
-	gatePace       = 25 * time.Millisecond
+	// ticks of gateTick, maxGateLooks at each; up to maxParked are. One that says nothing in gateLooks looks
+	// is only waited for. A request of more than maxGateRequest bytes is not refused
+	// at the gate but by the server.
+	gatePace       = 35 * time.Millisecond
+	maxGateLooks   = 128 // in one tick
 	gateTick       = 2 * time.Millisecond
 	gateLooks      = 4
 	maxParked      = 8192

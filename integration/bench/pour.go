@@ -45,6 +45,7 @@ type poured struct {
 }
 
 const (
+	settle      = 300 * time.Millisecond
 	pourPages   = 20_000
 	pourSaveFmt = "PUT /-/api/v1/pages/P-%05d HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 )
@@ -158,10 +159,17 @@ func runPour(order string) error {
 		return err
 	}
 	g.prepare()
+	time.Sleep(settle) // the server has taken them all in
 	result, err := g.run()
 	if err != nil {
 		return err
 	}
+	for _, s := range g.springs {
+		if s != nil {
+			syscall.Close(s.fd)
+		}
+	}
+	time.Sleep(settle) // and let go of them
 	return json.NewEncoder(os.Stdout).Encode(result)
 }
 
