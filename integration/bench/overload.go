@@ -1,174 +1,268 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
-	"net"
-	"runtime"
-	"sync"
-	"sync/atomic"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// overload: more load than fits. Server and generator have a core each, in all
-// phases. The peak is the best that a closed loop of 8 to 512 clients gets; the
-// clients of the peak are the fewest that come within 5 % of it.
+// peakClients is how many clients bring the most: with 32 to 256 the figures
+// differ by less than one does from the next round.
+const peakClients = 64
+
+// overload: more load than fits. The server has all cores, and the generator
+// takes what it needs of them, which is printed. Rounds alternate between the peak
+// and each kind of more, and the median counts. All pages are there before, since a
+// store that grows gets slower by itself.
 func (b *bench) overload() error {
-	defer b.cores()()
 	a, err := b.node("overload")
 	if err != nil {
 		return err
 	}
 	defer a.stop()
-	for _, saves := range []bool{true, false} {
-		if err := b.tenfold(a, saves); err != nil {
-			return err
-		}
+	if _, err := b.pour(a, pouring{Saves: true, Clients: 256, Length: 3 * b.length}); err != nil {
+		return err
 	}
-	return b.dribble(a)
-}
-
-// cores gives servers the first core and generators the second; the function that
-// it returns takes that back.
-func (b *bench) cores() func() {
-	b.loadCore = -1
-	if runtime.NumCPU() < 2 {
-		return func() {}
+	if err := b.tenfold(a, true); err != nil {
+		return err
 	}
-	var all unix.CPUSet
-	if err := unix.SchedGetaffinity(0, &all); err != nil || !all.IsSet(0) || !all.IsSet(1) {
-		return func() {}
-	}
-	b.loadCore = 1
-	return func() { b.loadCore = -1 }
+	return b.tenfold(a, false)
 }
 
 func (b *bench) tenfold(a *process, saves bool) error {
 	what := map[bool]string{true: "saves", false: "views"}[saves]
-	var peak, clients = 0.0, 0
-	tried := make(map[int]float64)
-	for n := 8; n <= 512; n *= 2 {
-		r, err := b.pour(a, pouring{Saves: saves, Clients: n, Length: b.length})
-		if err != nil {
-			return err
-		}
-		fmt.Printf("%s by %d clients: %.0f/s, p50 %.1f ms, p99 %.1f ms; generator's core %.2f\n", what, n, r.Good, r.GoodP50/1000, r.GoodP99/1000, r.Busy)
-		if r.Refused > 0 {
-			break
-		}
-		tried[n] = r.Good
-		peak = max(peak, r.Good)
-	}
-	for n := 512; n >= 8; n /= 2 {
-		if tried[n] >= 0.95*peak {
-			clients = n
-		}
-	}
-	for _, c := range []struct {
-		name string
-		do   pouring
+	kinds := []struct {
+		name  string
+		do    pouring
+		times float64 // of the peak's rate; 0: a closed loop
 	}{
-		{fmt.Sprintf("%d clients, Retry-After heeded", 10*clients), pouring{Clients: 10 * clients, Heed: true}},
-		{fmt.Sprintf("%d clients, hammering", 10*clients), pouring{Clients: 10 * clients}},
-		{"2,560 clients, hammering", pouring{Clients: 2560}},
-		{"twice the rate, open loop", pouring{Clients: 2560, Rate: 2 * peak}},
-		{"ten times the rate, open loop", pouring{Clients: 2560, Rate: 10 * peak}},
-	} {
-		c.do.Saves, c.do.Length = saves, 3*b.length
-		r, err := b.pour(a, c.do)
-		if err != nil {
-			return err
+		{"the peak", pouring{Clients: peakClients}, 0},
+		{"10 times the clients, Retry-After heeded", pouring{Clients: 10 * peakClients, Heed: true}, 0},
+		{"10 times the clients, hammering", pouring{Clients: 10 * peakClients}, 0},
+		{"40 times the clients, hammering", pouring{Clients: 40 * peakClients}, 0},
+		{"twice the rate, open loop", pouring{Clients: 40 * peakClients}, 2},
+		{"10 times the rate, open loop", pouring{Clients: 40 * peakClients}, 10},
+	}
+	if !saves { // of which none are refused
+		kinds = kinds[:4]
+	}
+	results := make([][]poured, len(kinds))
+	for range b.rounds {
+		for i, k := range kinds {
+			k.do.Saves, k.do.Length = saves, b.length
+			if k.times > 0 {
+				k.do.Rate = k.times * results[0][len(results[0])-1].Good
+			}
+			r, err := b.pour(a, k.do)
+			if err != nil {
+				return err
+			}
+			results[i] = append(results[i], r)
 		}
-		name := what + ", " + c.name + ": "
-		fmt.Printf("%s%.0f/s asked, %.0f/s served (p50 %.1f, p99 %.1f ms), %.0f/s refused; %d found no connection; generator's core %.2f\n",
-			name, r.Asked, r.Good, r.GoodP50/1000, r.GoodP99/1000, r.Refused, r.Unsaid, r.Busy)
-		b.bar(name+"goodput of the peak", r.Good/peak, 0.9, "", true)
-		b.bar(name+"refused after, median", r.RefusedP50/1000, 50, "ms", false)
-		b.bar(name+"refused after, 99th", r.RefusedP99/1000, 50, "ms", false)
-		b.bar(name+"refusals without Retry-After", float64(r.Silent), 0, "", false)
-		b.bar(name+"anonymous memory", float64(r.Memory)/(1<<20), 512, "MiB", false)
+	}
+	of := func(i int, value func(poured) float64) float64 {
+		var all []float64
+		for _, r := range results[i] {
+			all = append(all, value(r))
+		}
+		return median(all)
+	}
+	for i, k := range kinds {
+		name := what + ", " + k.name + ": "
+		fmt.Printf("%s%.0f/s asked, %.0f/s served (99th %.0f ms), %.0f/s refused; %.0f a round found no connection; the generator took %.2f cores\n", name,
+			of(i, func(p poured) float64 { return p.Asked }), of(i, func(p poured) float64 { return p.Good }), of(i, func(p poured) float64 { return p.GoodP99 / 1000 }),
+			of(i, func(p poured) float64 { return p.Refused }), of(i, func(p poured) float64 { return float64(p.Unsaid) }), of(i, func(p poured) float64 { return p.Busy }))
+		if i == 0 {
+			continue
+		}
+		var shares []float64
+		silent, memory := 0, int64(0)
+		for n, r := range results[i] {
+			shares = append(shares, r.Good/results[0][n].Good)
+			silent, memory = silent+r.Silent, max(memory, r.Memory)
+		}
+		b.bar(name+"goodput of the peak", median(shares), 0.9, "", true)
+		b.bar(name+"refused after, median", of(i, func(p poured) float64 { return p.RefusedP50 / 1000 }), 50, "ms", false)
+		b.bar(name+"refused after, 99th", of(i, func(p poured) float64 { return p.RefusedP99 / 1000 }), 50, "ms", false)
+		b.bar(name+"refusals without Retry-After", float64(silent), 0, "", false)
+		b.bar(name+"anonymous memory", float64(memory)/(1<<20), 512, "MiB", false)
 	}
 	return nil
 }
 
+const dribblers = 5000
+
 // dribble compares an honest visitor without and with 5,000 who send a byte now
-// and then, from 100 addresses; a connection that is closed is made again.
-func (b *bench) dribble(a *process) error {
-	view := func(_, _ int, buf []byte) []byte {
-		return append(buf, "GET /P-00000 HTTP/1.1\r\nHost: bench\r\n\r\n"...)
+// and then, from 100 addresses; a connection that is closed is made again. They are
+// in a process of their own. What that process, and the kernel for it, take of the
+// two cores is told apart by letting them dribble to another node too.
+func (b *bench) dribble() error {
+	a, err := b.node("visited")
+	if err != nil {
+		return err
 	}
+	defer a.stop()
+	c, err := newClient(a.address)
+	if err != nil {
+		return err
+	}
+	defer c.conn.Close()
+	if status, err := c.do(put(nil, "P-00000", 0, 0, prose(rand.New(rand.NewPCG(1, 1)), 1500))); err != nil || status/100 != 2 {
+		return fmt.Errorf("status %d: %.200s: %w", status, c.body, err)
+	}
+	other, err := b.node("dribbled")
+	if err != nil {
+		return err
+	}
+	defer other.stop()
 	visit := func() (time.Duration, error) {
-		r, err := load(a.address, 4, 3*b.length, func(client, i int, buf []byte) []byte {
+		r, err := load(a.address, 4, 3*b.length, func(_, _ int, buf []byte) []byte {
 			time.Sleep(5 * time.Millisecond) // people read
-			return view(client, i, buf)
+			return append(buf, "GET /P-00000 HTTP/1.1\r\nHost: bench\r\n\r\n"...)
 		})
 		return r.p99, err
 	}
-	alone, err := visit()
-	if err != nil {
-		return err
+	var memory int64
+	beside := func(p *process) (time.Duration, error) {
+		stop, err := startDribblers(p.address)
+		if err != nil {
+			return 0, err
+		}
+		p99, err := visit()
+		memory = max(memory, p.anonymous())
+		stop()
+		time.Sleep(settle)
+		return p99, err
 	}
-	var open atomic.Int64
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for i := range 5000 {
-		wg.Go(func() { dribbler(a.address, i, &open, stop) })
+	var alone, elsewhere, with, shares []time.Duration
+	for range b.rounds {
+		for _, c := range []struct {
+			times *[]time.Duration
+			visit func() (time.Duration, error)
+		}{{&alone, visit}, {&elsewhere, func() (time.Duration, error) { return beside(other) }}, {&with, func() (time.Duration, error) { return beside(a) }}} {
+			p99, err := c.visit()
+			if err != nil {
+				return err
+			}
+			*c.times = append(*c.times, p99)
+		}
+		shares = append(shares, with[len(with)-1]*1000/alone[len(alone)-1])
 	}
-	for end := time.Now().Add(30 * time.Second); open.Load() < 4500 && time.Now().Before(end); {
-		time.Sleep(10 * time.Millisecond)
-	}
-	fmt.Printf("%d slow connections are open\n", open.Load())
-	with, err := visit()
-	memory := a.anonymous()
-	close(stop)
-	wg.Wait()
-	if err != nil {
-		return err
-	}
-	fmt.Printf("honest visitor, 99th percentile: %.3f ms alone, %.3f ms with them\n", ms(alone), ms(with))
-	b.bar("99th percentile with 5,000 slow connections, of without", float64(with)/float64(alone), 1.5, "", false)
+	fmt.Printf("honest visitor, 99th percentile: %.3f ms alone, %.3f ms with %d slow connections to another node, %.3f ms with them here\n",
+		ms(median(alone)), ms(median(elsewhere)), dribblers, ms(median(with)))
+	b.bar("99th percentile with 5,000 slow connections, of without", float64(median(shares))/1000, 1.5, "", false)
+	b.bar("the same, of with them at another node", float64(median(with))/float64(median(elsewhere)), 1.5, "", false)
 	b.bar("anonymous memory with them", float64(memory)/(1<<20), 512, "MiB", false)
 	return nil
 }
 
-func dribbler(address string, i int, open *atomic.Int64, stop chan struct{}) {
-	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 3, 0, byte(1+i%100))}, Timeout: 10 * time.Second}
+// startDribblers waits until most are connected.
+func startDribblers(address string) (stop func(), err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "dribble", address)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() { in.Close(); cmd.Wait() }
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+		stop()
+		return nil, fmt.Errorf("dribblers: %q: %w", line, err)
+	}
+	return stop, nil
+}
+
+// slowOne is one dribbler.
+type slowOne struct {
+	n    int
+	fd   int       // -1: closed
+	next time.Time // that something is to be done
+}
+
+// runDribble is the process of the dribblers. Half of them never end a header, half
+// never a body. It ends when its input does.
+func runDribble(address string) error {
+	to, err := socketAddress(address)
+	if err != nil {
+		return err
+	}
+	poll, err := syscall.EpollCreate1(0)
+	if err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	go func() { io.Copy(io.Discard, os.Stdin); close(ended) }()
+	heads := []string{"GET / HTTP/1.1\r\nHost: x\r\nX-A: ", "PUT /-/api/v1/pages/S HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"}
+	all := make([]slowOne, dribblers)
+	byFD := make(map[int32]*slowOne)
+	open, told := 0, false
+	for i := range all {
+		all[i] = slowOne{n: i, fd: -1}
+	}
+	begin := time.Now()
 	for {
-		if conn, err := d.Dial("tcp", address); err == nil {
-			open.Add(1)
-			head := "GET / HTTP/1.1\r\nHost: x\r\nX-A: "
-			if i%2 == 1 {
-				head = "PUT /-/api/v1/pages/S HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{"
-			}
-			_, err := conn.Write([]byte(head))
-			gone := make(chan struct{})
-			go func() {
-				var b [512]byte
-				for e := err; e == nil; _, e = conn.Read(b[:]) {
-				}
-				close(gone)
-			}()
-			tick := time.NewTicker(10 * time.Second)
-			for alive := true; alive; {
-				select {
-				case <-tick.C:
-					conn.Write([]byte("x"))
-				case <-gone:
-					alive = false
-				case <-stop:
-					alive = false
-				}
-			}
-			tick.Stop()
-			conn.Close()
-			<-gone
-			open.Add(-1)
-		}
 		select {
-		case <-stop:
-			return
-		case <-time.After(500 * time.Millisecond):
+		case <-ended:
+			return nil
+		default:
+		}
+		var events [256]syscall.EpollEvent
+		n, _ := syscall.EpollWait(poll, events[:], 1)
+		now := time.Now()
+		for _, e := range events[:max(n, 0)] {
+			s := byFD[e.Fd]
+			var b [512]byte
+			if n, err := syscall.Read(s.fd, b[:]); err == syscall.EAGAIN || n > 0 {
+				continue
+			}
+			syscall.Close(s.fd)
+			delete(byFD, e.Fd)
+			open--
+			s.fd, s.next = -1, now.Add(500*time.Millisecond)
+		}
+		done := 0
+		for i := range all {
+			s := &all[i]
+			if s.next.After(now) {
+				continue
+			}
+			if done++; done > 4 { // not in bursts: 5,000 clients would not act as one
+				break
+			}
+			if s.fd < 0 {
+				fd, err := dialRaw(poll, to, &syscall.SockaddrInet4{Addr: [4]byte{127, 3, 0, byte(1 + s.n%100)}})
+				if err != nil {
+					s.next = now.Add(500 * time.Millisecond)
+					continue
+				}
+				s.fd = fd
+				byFD[int32(fd)] = s
+				open++
+				syscall.Write(fd, []byte(heads[s.n%2]))
+			} else {
+				syscall.Write(s.fd, []byte("x"))
+			}
+			s.next = now.Add(10 * time.Second)
+		}
+		if !told && (open > dribblers*9/10 || time.Since(begin) > 30*time.Second) {
+			told = true
+			fmt.Println("open", open)
 		}
 	}
 }

@@ -15,12 +15,10 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
-// pouring says what a generator of load shall do. It runs in a process of its own,
-// on a core of its own if there are two: one thread, one epoll, requests that are
+// pouring says what a generator of load shall do. It runs in a process of its own:
+// one thread, one epoll, requests that are
 // made before and only numbered anew, so that a request costs it little more than
 // the two system calls.
 type pouring struct {
@@ -30,7 +28,6 @@ type pouring struct {
 	Rate    float64       // requests a second, whatever becomes of them (open loop); 0: each client asks as soon as it is answered
 	Heed    bool          // closed loop: after a refusal a client waits for as long as Retry-After says
 	Length  time.Duration //
-	Core    int           // to run on; -1: any
 }
 
 // poured is what came of it. Times are in microseconds.
@@ -52,7 +49,7 @@ const (
 
 // pour starts a generator and waits for what it says.
 func (b *bench) pour(p *process, what pouring) (poured, error) {
-	what.Address, what.Core = p.address, b.loadCore
+	what.Address = p.address
 	var result poured
 	order, err := json.Marshal(what)
 	if err != nil {
@@ -90,34 +87,6 @@ func (b *bench) pour(p *process, what pouring) (poured, error) {
 	return result, err
 }
 
-// pin keeps the calling thread, and the processes that it starts, on one core.
-func pin(core int) error {
-	if core < 0 {
-		return nil
-	}
-	var set unix.CPUSet
-	set.Set(core)
-	return unix.SchedSetaffinity(0, &set)
-}
-
-// pinned runs f, which starts a process, on one core; -1: on all. The thread is
-// given up after that.
-func pinned(core int, f func() error) error {
-	if core < 0 {
-		return f()
-	}
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
-		if err := pin(core); err != nil {
-			done <- err
-			return
-		}
-		done <- f()
-	}()
-	return <-done
-}
-
 // spring is one connection of a generator.
 type spring struct {
 	fd   int
@@ -151,9 +120,6 @@ func runPour(order string) error {
 		return err
 	}
 	runtime.LockOSThread()
-	if err := pin(g.Core); err != nil {
-		return err
-	}
 	debug.SetGCPercent(-1)
 	if err := g.connect(); err != nil {
 		return err
@@ -178,27 +144,13 @@ func (g *pourer) connect() error {
 	if g.poll, err = syscall.EpollCreate1(0); err != nil {
 		return err
 	}
-	to, err := net.ResolveTCPAddr("tcp4", g.Address)
+	target, err := socketAddress(g.Address)
 	if err != nil {
 		return err
 	}
-	target := &syscall.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}
 	for range g.Clients {
-		fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+		fd, err := dialRaw(g.poll, target, nil)
 		if err != nil {
-			return err
-		}
-		if err := syscall.Connect(fd, target); err != nil {
-			return err
-		}
-		if err := syscall.SetNonblock(fd, true); err != nil {
-			return err
-		}
-		if err := syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1); err != nil {
-			return err
-		}
-		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}
-		if err := syscall.EpollCtl(g.poll, syscall.EPOLL_CTL_ADD, fd, &event); err != nil {
 			return err
 		}
 		s := &spring{fd: fd, left: -1}
@@ -209,6 +161,43 @@ func (g *pourer) connect() error {
 		g.free = append(g.free, s)
 	}
 	return nil
+}
+
+func socketAddress(address string) (*syscall.SockaddrInet4, error) {
+	to, err := net.ResolveTCPAddr("tcp4", address)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.SockaddrInet4{Port: to.Port, Addr: [4]byte(to.IP.To4())}, nil
+}
+
+// dialRaw connects, and lets the connection be waited for.
+func dialRaw(poll int, to, from *syscall.SockaddrInet4) (int, error) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	if from != nil {
+		err = syscall.Bind(fd, from)
+	}
+	if err == nil {
+		err = syscall.Connect(fd, to)
+	}
+	if err == nil {
+		err = syscall.SetNonblock(fd, true)
+	}
+	if err == nil {
+		err = syscall.SetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_NODELAY, 1)
+	}
+	if err == nil {
+		event := syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}
+		err = syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, fd, &event)
+	}
+	if err != nil {
+		syscall.Close(fd)
+		return 0, err
+	}
+	return fd, nil
 }
 
 // prepare makes the one request whose numbers change.
@@ -280,11 +269,7 @@ func (g *pourer) run() (poured, error) {
 				g.ask(s, now)
 			}
 		}
-		wait := 1
-		if g.Rate > 0 && due.Sub(now) < time.Millisecond {
-			wait = 0
-		}
-		n, err := syscall.EpollWait(g.poll, events[:], wait)
+		n, err := syscall.EpollWait(g.poll, events[:], 1) // of an open loop a millisecond's requests go out together
 		if err != nil && !errors.Is(err, syscall.EINTR) {
 			return poured{}, err
 		}

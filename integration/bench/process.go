@@ -26,11 +26,6 @@ type process struct {
 // start runs a program until it says that it listens; with ready, until it
 // says that it is ready.
 func start(ready bool, name string, args ...string) (*process, error) {
-	return startOn(-1, ready, name, args...)
-}
-
-// startOn does so on one core; -1: on all.
-func startOn(core int, ready bool, name string, args ...string) (*process, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "ERWIK_SECRET=a secret of the benchmark")
 	var messages bytes.Buffer
@@ -39,7 +34,7 @@ func startOn(core int, ready bool, name string, args ...string) (*process, error
 	if err != nil {
 		return nil, err
 	}
-	if err := pinned(core, cmd.Start); err != nil {
+	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	p := &process{cmd: cmd, lines: bufio.NewScanner(out)}
