@@ -24,7 +24,7 @@ import (
 // nothing behind it. Everything else is the server's.
 //
 // A connection that was refused is parked. One goroutine looks at all of
-// them, each once in minGatePace to maxGatePace, and answers at once what it finds; so somebody who
+// them, each once in gatePace, and answers at once what it finds; so somebody who
 // hammers is slowed down, and costs two system calls.
 type Gate struct {
 	door    *class
@@ -35,7 +35,6 @@ type Gate struct {
 	first    *gateConn // parked, the longest first
 	last     *gateConn
 	parked   int
-	pace     time.Duration // until the next look
 	looking  bool
 	scratch  [maxGateRequest + 1]byte // of the one who looks
 	handOver sync.Pool                // of *[maxGateRequest + 1]byte
@@ -321,8 +320,7 @@ func (g *Gate) park(c *gateConn) bool {
 
 // push puts c at the end; the lock is held.
 func (g *Gate) push(c *gateConn, now time.Time) {
-	g.pace = min(minGatePace+time.Duration(g.parked)*gatePaceEach, maxGatePace)
-	c.due, c.next = now.Add(g.pace), nil
+	c.due, c.next = now.Add(gatePace), nil
 	if g.last == nil {
 		g.first = c
 	} else {
@@ -398,7 +396,7 @@ func (g *Gate) lookAt(c *gateConn, now time.Time) bool {
 		return false
 	}
 	c.putOff(now)
-	g.count(now.Sub(c.due) + g.pace/2) // it came at some time since the last look
+	g.count(now.Sub(c.due) + gatePace/2) // it came at some time since the last look
 	return true
 }
 

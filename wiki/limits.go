@@ -13,14 +13,11 @@ const (
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
-	// A connection whose save was refused is looked at again after minGatePace and
-	// gatePaceEach for each such connection, at most after maxGatePace, at the ticks of
-	// gateTick, for gateWork at most in a row; up to maxParked are. One that says
-	// nothing in gateLooks looks is only waited for. A request of more than
+	// A connection whose save was refused is looked at again after gatePace, at the
+	// ticks of gateTick, for gateWork at most in a row; up to maxParked are. One that
+	// says nothing in gateLooks looks is only waited for. A request of more than
 	// maxGateRequest bytes is not refused at the gate but by the server.
-	minGatePace    = 15 * time.Millisecond
-	maxGatePace    = 35 * time.Millisecond
-	gatePaceEach   = 15 * time.Microsecond
+	gatePace       = 30 * time.Millisecond
 	gateWork       = 5 * time.Millisecond
 	gateTick       = 1 * time.Millisecond
 	gateLooks      = 4
