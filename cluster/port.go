@@ -388,7 +388,11 @@ func (c *peekedConn) Read(b []byte) (int, error) {
 	if c.held && len(b) > 0 {
 		c.held = false
 		b[0] = c.byte[0]
-		return 1, nil
+		if len(b) == 1 {
+			return 1, nil
+		}
+		n, _ := c.Conn.Read(b[1:]) // an error comes again with the next call
+		return 1 + n, nil
 	}
 	return c.Conn.Read(b)
 }

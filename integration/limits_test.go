@@ -22,7 +22,7 @@ func TestLimitsTable(t *testing.T) {
 	}
 	_, table, _ := strings.Cut(string(text), "\n## Limits\n")
 	written := make(map[string]string)
-	for _, m := range regexp.MustCompile("(\\d+[a-z]?)[^|`;,]*\\(`(\\w+)`\\)").FindAllStringSubmatch(table, -1) {
+	for _, m := range regexp.MustCompile("(\\d+[a-z]*)[^|`;,]*\\(`(\\w+)`\\)").FindAllStringSubmatch(table, -1) {
 		written[m[2]] = m[1]
 	}
 	found := 0
@@ -71,7 +71,7 @@ func constantsOf(t *testing.T, file string) map[string]int64 {
 						continue
 					}
 					expr := types.ExprString(v.Values[i])
-					for unit, d := range map[string]time.Duration{"time.Second": time.Second, "time.Minute": time.Minute} {
+					for unit, d := range map[string]time.Duration{"time.Second": time.Second, "time.Minute": time.Minute, "time.Millisecond": time.Millisecond} {
 						expr = strings.ReplaceAll(expr, unit, strconv.FormatInt(int64(d), 10))
 					}
 					if value, err := types.Eval(token.NewFileSet(), nil, token.NoPos, expr); err == nil && value.Value != nil && value.Value.Kind() == constant.Int {

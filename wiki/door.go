@@ -16,8 +16,9 @@ import (
 
 // Errors of the door.
 var (
-	errBusy      = errors.New("wiki: this node has more to do than it can; nothing of this request was done")
-	errBusyShare = errors.New("wiki: your address has more requests under way here than its share; nothing of this request was done")
+	errBusy       = errors.New("wiki: this node has more to do than it can; nothing of this request was done")
+	errSlowReader = errors.New("wiki: a client takes not even a refusal")
+	errBusyShare  = errors.New("wiki: your address has more requests under way here than its share; nothing of this request was done")
 )
 
 // class is a kind of request with places of its own, so that none starves
@@ -59,6 +60,16 @@ func newClass(name string, places, waiting int, m *metrics.Set) *class {
 // full reports whether one more would be refused; nothing is taken.
 func (c *class) full() bool { return c.inside.Load() >= c.room }
 
+// hold keeps room for one that does not take its place yet; false: there is none.
+// Whoever holds it enters with it, or takes one from inside.
+func (c *class) hold() bool {
+	if c.inside.Add(1) > c.room {
+		c.inside.Add(-1)
+		return false
+	}
+	return true
+}
+
 // refuse counts a request that does not get in.
 func (c *class) refuse(err error) error {
 	reason := "full"
@@ -73,11 +84,15 @@ func (c *class) refuse(err error) error {
 // waiting room; leave must be called once if err is nil. An address has a share
 // only while the class is half full; trusted ones, host "", have none.
 func (c *class) enter(ctx context.Context, host string) error {
-	inside := c.inside.Add(1)
-	if inside > c.room {
-		c.inside.Add(-1)
+	if !c.hold() {
 		return c.refuse(errBusy)
 	}
+	return c.enterHeld(ctx, host)
+}
+
+// enterHeld is enter for one for whom there is room already.
+func (c *class) enterHeld(ctx context.Context, host string) error {
+	inside := c.inside.Load()
 	if host != "" {
 		c.mu.Lock()
 		over := inside > c.room/maxShare && int64(c.from[host]) >= c.room/maxShare
@@ -165,19 +180,26 @@ func retryAfter() string { return strconv.Itoa(retryMin + rand.IntN(retryMax-ret
 
 // turnAway answers a request that was not let in, as cheaply as can be.
 func turnAway(w http.ResponseWriter, r *http.Request, err error) {
-	status, title := http.StatusServiceUnavailable, "Service Unavailable"
+	status := http.StatusServiceUnavailable
 	if errors.Is(err, errBusyShare) {
-		status, title = http.StatusTooManyRequests, "Too Many Requests"
+		status = http.StatusTooManyRequests
 	}
 	header := w.Header()
 	header["Retry-After"] = []string{retryAfter()}
 	header["Cache-Control"] = []string{"no-store"}
-	text := strings.TrimPrefix(err.Error(), "wiki: ")
+	text := busyText(err)
 	body := text + ". Try again in a few seconds, or use another node.\n"
 	header["Content-Type"] = []string{"text/plain; charset=utf-8"}
 	if strings.HasPrefix(r.URL.Path, apiPrefix) {
 		header["Content-Type"] = []string{"application/problem+json"}
-		body = `{"type":"about:blank","title":"` + title + `","status":` + strconv.Itoa(status) + `,"detail":"` + text + `","code":"busy","next":"try again in a few seconds, or use another node"}`
+		body = busyProblem(status, err)
 	}
 	answer(w, r, status, []byte(body))
+}
+
+func busyText(err error) string { return strings.TrimPrefix(err.Error(), "wiki: ") }
+
+// busyProblem is the body of a refusal for programs.
+func busyProblem(status int, err error) string {
+	return `{"type":"about:blank","title":"` + http.StatusText(status) + `","status":` + strconv.Itoa(status) + `,"detail":"` + busyText(err) + `","code":"busy","next":"try again in a few seconds, or use another node"}`
 }

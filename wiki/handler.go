@@ -33,6 +33,7 @@ type Handler struct {
 	hot         *metrics.Route // pages answered from the cache, before any route
 	guard       guard
 	door        *door
+	gate        *Gate
 	bodyBytes   atomic.Int64  // of bodies that are being read
 	answerBytes atomic.Int64  // of large answers that are being sent
 	bodies      chan struct{} // a place for each large body that is read
@@ -85,6 +86,7 @@ func NewHandler(cfg Config) (*Handler, error) {
 	h.conflicts = newConflictCount(h.pages)
 	h.metrics = metrics.New(cmp.Or(cfg.Version, "unknown"), cmp.Or(cfg.Commit, "unknown"))
 	h.door = newDoor(h.metrics, cfg.Trusted)
+	h.gate = newGate(h.door.saves, h.metrics)
 	h.hot = h.metrics.Route("/{page}")
 	h.metrics.Add(h.ownSamples)
 	for _, source := range cfg.Sources {
@@ -97,6 +99,10 @@ func NewHandler(cfg Config) (*Handler, error) {
 
 // Feed returns the feed to which live events are published.
 func (h *Handler) Feed() *Feed { return h.feed }
+
+// Gate returns what refuses saves before the server that runs the handler hears
+// of them.
+func (h *Handler) Gate() *Gate { return h.gate }
 
 // Pages returns the service below the handler.
 func (h *Handler) Pages() *page.Service { return h.pages }

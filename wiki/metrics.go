@@ -16,7 +16,11 @@ import (
 // runSave saves when there is a place for it, and counts what became of it.
 func (h *Handler) runSave(r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
 	host := h.door.hostOf(r)
-	if err := h.door.saves.enter(r.Context(), host); err != nil {
+	enter := h.door.saves.enter
+	if heldRoom(r) {
+		enter = h.door.saves.enterHeld
+	}
+	if err := enter(r.Context(), host); err != nil {
 		return page.Saved{}, err
 	}
 	defer h.door.saves.leave(host)

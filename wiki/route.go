@@ -148,7 +148,7 @@ func (h *Handler) letIn(w *recorder, r *http.Request, route string, run action) 
 	class := h.door.classOf(route, r.Method)
 	if class == nil {
 		writes := r.Method == http.MethodPut || r.Method == http.MethodDelete || r.Method == http.MethodPost && strings.HasPrefix(route, apiPrefix)
-		if writes && h.door.saves.full() {
+		if writes && !holdsRoom(r) && h.door.saves.full() {
 			turnAway(w, r, h.door.saves.refuse(errBusy))
 			return nil
 		}

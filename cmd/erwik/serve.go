@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -65,9 +66,17 @@ type node struct {
 // collector has nothing to look at. Less memory for hardly more work.
 const garbagePercent = 60
 
+// minProcs is how many goroutines run at once at least (GOMAXPROCS). With one,
+// nothing runs from the beginning of each sync of the disk until the runtime notices
+// that it takes long: on one core two of them save half as much again.
+const minProcs = 2
+
 func (a *app) serve(ctx context.Context, s *settings) error {
 	if a.getenv("GOGC") == "" {
 		debug.SetGCPercent(garbagePercent)
+	}
+	if runtime.GOMAXPROCS(0) < minProcs {
+		runtime.GOMAXPROCS(minProcs)
 	}
 	log, err := a.logger(s)
 	if err != nil {
@@ -109,7 +118,7 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 		log.Warn("whoever reaches this port can edit; --edit-token-file asks for a token")
 	}
 	failed := make(chan error, 1)
-	go func() { failed <- n.server.Serve(n.port.HTTP()) }()
+	go func() { failed <- n.server.Serve(n.wiki.Gate().Listener(n.port.HTTP())) }()
 	ready := make(chan struct{})
 	go a.announce(n, ready, readyOnce)
 	var repair <-chan time.Time
@@ -214,7 +223,7 @@ func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, ad
 	if n.wiki, err = n.handler(s, key); err != nil {
 		return nil, nil, errors.Join(err, n.port.Close())
 	}
-	n.server = newServer(n.wiki, log)
+	n.server = newServer(n.wiki, n.wiki.Gate(), log)
 	return n, addr, nil
 }
 
@@ -226,9 +235,9 @@ const (
 	headerSlack = 4 << 10         // what net/http allows beyond its setting
 )
 
-func newServer(handler http.Handler, log *slog.Logger) *http.Server {
+func newServer(handler http.Handler, gate *wiki.Gate, log *slog.Logger) *http.Server {
 	return &http.Server{
-		Handler: handler, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
+		Handler: handler, ConnState: gate.State, ConnContext: gate.Context, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader - headerSlack,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }

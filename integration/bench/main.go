@@ -4,7 +4,7 @@
 // over HTTP. Rounds alternate, and the median of five counts. A bar that is
 // missed is printed as such; the exit status is 1.
 //
-//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size,overload]
+//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size,overload,dribble]
 //
 // ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it
 // copies are of made-up pages and histories of the same number and size.
@@ -33,6 +33,14 @@ func main() {
 		fmt.Fprintln(os.Stderr, serveLimit(os.Args[2], os.Args[3]))
 		os.Exit(1)
 	}
+	if len(os.Args) == 3 && (os.Args[1] == "pour" || os.Args[1] == "dribble") {
+		run := map[string]func(string) error{"pour": runPour, "dribble": runDribble}[os.Args[1]]
+		if err := run(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, os.Args[1]+":", err)
+			os.Exit(1)
+		}
+		return
+	}
 	b := &bench{}
 	only := ""
 	flag.StringVar(&b.erwik, "erwik", "bin/erwik", "the binary")
@@ -60,7 +68,7 @@ func (b *bench) run(only []string) error {
 	if b.erwik, err = filepath.Abs(b.erwik); err != nil {
 		return err
 	}
-	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history, "overload": b.overload}
+	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history, "overload": b.overload, "dribble": b.dribble}
 	for _, name := range only {
 		part, found := parts[name]
 		if !found {

@@ -97,6 +97,18 @@ func (r *Route) Done(method string, code int, took time.Duration) {
 	}
 }
 
+// Refusals returns what counts one request that was refused before it came to its
+// route, as Done and Refused do.
+func (r *Route) Refusals(class, reason, method string, code int) func(took time.Duration) {
+	requests := r.set.requests.WithLabelValues(r.route, methodLabel(method), codeLabel(code))
+	refused := r.set.refused.WithLabelValues(class, reason)
+	return func(took time.Duration) {
+		requests.Inc()
+		refused.Inc()
+		r.times.Observe(took.Seconds())
+	}
+}
+
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
