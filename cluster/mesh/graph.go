@@ -173,7 +173,9 @@ func (c *Core) plan(tell, via events.Set, origin bool) *events.Plan {
 }
 
 // treeFrom is the shortest-path tree from a root at plain costs; ties go to the
-// smaller id of the node before.
+// way with fewer hops, then to the smaller id of the node before. So a part of a
+// way is a way in the tree from where it begins, and what one node leaves to
+// another, by the tree from a third, the other one does by its own.
 func (c *Core) treeFrom(root int) *tree {
 	cache := c.graphNow()
 	if t := cache.trees[root]; t != nil {
@@ -181,6 +183,7 @@ func (c *Core) treeFrom(root int) *tree {
 	}
 	g := &cache.graph
 	t := &tree{cost: make([]uint64, g.N), before: make([]int, g.N)}
+	hops := make([]int, g.N)
 	done := make([]bool, g.N)
 	for i := range t.before {
 		t.before[i] = -1
@@ -193,8 +196,8 @@ func (c *Core) treeFrom(root int) *tree {
 				continue
 			}
 			d := t.cost[at] + w
-			if t.before[v] < 0 || d < t.cost[v] || d == t.cost[v] && c.closer(g, root, at, t.before[v]) {
-				t.cost[v], t.before[v] = d, at
+			if t.before[v] < 0 || d < t.cost[v] || d == t.cost[v] && (hops[at]+1 < hops[v] || hops[at]+1 == hops[v] && g.Rank[at] < g.Rank[t.before[v]]) {
+				t.cost[v], t.before[v], hops[v] = d, at, hops[at]+1
 			}
 		}
 		at = -1
@@ -207,14 +210,6 @@ func (c *Core) treeFrom(root int) *tree {
 	}
 	cache.trees[root] = t
 	return t
-}
-
-// closer decides ties: the root's own link first, then the smaller id.
-func (c *Core) closer(g *events.Graph, root, a, b int) bool {
-	if (a == root) != (b == root) {
-		return a == root
-	}
-	return g.Rank[a] < g.Rank[b]
 }
 
 // below is the set of own neighbors that this node serves in the tree from root.

@@ -3,6 +3,8 @@ package mesh
 import (
 	"slices"
 	"time"
+
+	"github.com/erwik/erwik/cluster/mesh/planted"
 )
 
 // hedgeAfter is the least time before a second source is asked: a tick, below
@@ -82,4 +84,40 @@ func (c *Core) begin(p *pull) {
 	}
 	c.out.Cancel = append(c.out.Cancel, loser.id)
 	c.closePull(loser)
+}
+
+// awaitRelay decides, when a notice of l comes from its origin, whether to pull at
+// once or to wait for the relay by which it should come sooner: an origin tells
+// its slow neighbors directly, too, and that copy may be here first. A pull
+// begun there would end later than one from the relay a moment from now, and
+// the content would travel twice if it were given up. The wait ends when the
+// relay tells, and after half as long again as it should take.
+func (c *Core) awaitRelay(l *logState, from *node) {
+	if from.id != l.id.Node || from.link == nil || c.carries {
+		l.awaits = 0
+		return
+	}
+	if l.awaited == l.held+1 {
+		return // once is enough
+	}
+	l.awaits = 0
+	t := c.treeFrom(from.slot)
+	if t.before[c.self] < 0 || t.before[c.self] == from.slot {
+		return
+	}
+	relay := c.nodes.at(t.before[c.self])
+	if relay.link == nil || !relay.link.usable() || relay.holding(l) > l.held {
+		return
+	}
+	own, whole := uint64(from.link.step.Micros()), t.cost[c.self]
+	if 3*whole >= 2*own {
+		return // no relay is told to tell us
+	}
+	passed := uint64(from.link.rtt().Microseconds() / 2)
+	rest := whole - min(whole, passed) // until it would be here; of equal ways the origin may have chosen another
+	l.awaited = l.held + 1
+	l.awaits = c.now.Add(time.Duration(rest+rest/2+whole/4) * time.Microsecond)
+	if planted.Now == planted.AwaitsForEver {
+		l.awaits = c.now.Add(time.Hour)
+	}
 }

@@ -319,10 +319,12 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		l.ackDue = f.number
 		c.touch(l)
 	}
+	c.carries = slices.ContainsFunc(f.items, isContent)
+	defer func() { c.carries = false }()
+	if c.carries && !l.slow && l.ackDue != 0 {
+		l.ackHold = c.now.Add(carryHold)
+	}
 	for _, it := range f.items {
-		if _, carried := it.(*contentItem); carried && !l.slow && l.ackDue != 0 {
-			l.ackHold = c.now.Add(carryHold)
-		}
 		c.receiveItem(n, it)
 		if !l.up {
 			return
@@ -351,6 +353,11 @@ func (c *Core) receiveItem(n *node, it item) {
 	case *linksItem:
 		c.receiveLinks(n, it.set)
 	}
+}
+
+func isContent(it item) bool {
+	_, is := it.(*contentItem)
+	return is
 }
 
 func isLink(it item) bool {

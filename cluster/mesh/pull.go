@@ -179,8 +179,8 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 	if l.pull != 0 || l.closed || !c.taken(l.id.Node) {
 		return false
 	}
-	if c.now < l.retryAt {
-		b.retry(l.retryAt)
+	if at := max(l.retryAt, l.awaits); c.now < at {
+		b.retry(at)
 		return true
 	}
 	best, busy := c.bestSource(l, l.shunned)

@@ -158,13 +158,18 @@ func (c *Core) queueHolder(to *node, log *logState, n *node) {
 	c.touch(to.link)
 }
 
-// hint tells those below us that we hold more of a log, where no event was heard.
+// hint tells those below us that we hold more of a log, where no event was heard:
+// below us in the tree from its owner, which is the same for all who have the
+// same table, whoever they pulled from; where no way leads to the owner, in the
+// tree from our source.
 func (c *Core) hint(l *logState) {
 	if planted.Now == planted.NoHint {
 		return
 	}
 	root := c.self
-	if l.source != nil {
+	if owner := c.nodes.byID[l.id.Node]; owner != nil && owner.member() && owner.reachable {
+		root = owner.slot
+	} else if l.source != nil {
 		root = l.source.slot
 	}
 	below := c.below(root)
