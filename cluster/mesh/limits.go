@@ -84,6 +84,7 @@ const (
 	heartbeatBytes   = 400 // of IP traffic that one heartbeat and its answer take
 
 	slowFrom   = 500 * time.Millisecond // a link is slow from here
+	verySlow   = 4 * slowFrom           // so slow that others pass on what a node says of itself
 	healthyTo  = 250 * time.Millisecond // and healthy again below
 	ackHealthy = 3 * time.Second        // without acknowledgement: send once more, then give up
 	ackSlow    = 30 * time.Second

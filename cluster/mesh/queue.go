@@ -256,8 +256,8 @@ func (c *Core) onlyShorter(key recordKey) bool {
 }
 
 // heirs are the neighbors that a record goes on to: of an own one all; of
-// another node's those below us in the tree from whoever told it, but for those
-// to which that node has a healthy link: it tells them itself. So a change in a
+// another node's those below us in its tree, but for those
+// to which that node has a link that is not very slow: it tells them itself. So a change in a
 // full mesh is one message to each node, however much the tables disagree by
 // what is on its way.
 func (c *Core) heirs(f freshRecord) events.Set {
@@ -270,7 +270,7 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	}
 	below := c.below(root)
 	g := &c.graphNow().graph
-	slow := events.StepOf(slowFrom).Micros()
+	slow := events.StepOf(verySlow).Micros() // a busy machine has many links that look slow
 	for v := range below.All() {
 		if cost := g.Cost[f.key.node*g.N+v]; cost != 0 && cost < slow && f.key.to != toSelf {
 			below.Remove(v)
