@@ -120,6 +120,7 @@ const (
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
+	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	newcomerSlow = 60 * time.Second
 	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link

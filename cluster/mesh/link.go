@@ -17,7 +17,7 @@ type link struct {
 	heard bool // a frame of the other side came over it
 	acked bool // the other side has acknowledged one of ours: it works both ways
 	since Time // of the last change of up
-	fresh bool // no path led to the neighbor when it came up
+	fresh bool // no path led to the neighbor when it came up, see Core.fresh
 
 	srtt     time.Duration    // smoothed time until a frame is acknowledged; 0 = unknown
 	samples  [2]time.Duration // the last ones that srtt was made of
@@ -84,6 +84,13 @@ type gate struct {
 
 // usable reports whether frames are known to pass both ways.
 func (l *link) usable() bool { return l.up && l.heard && l.acked }
+
+// fresh reports whether a link to n is likely to bring what no other does: there
+// has been no way to n for a while, or this node has hardly any links itself. Of a
+// node that has just joined there is nothing to learn but what it says itself.
+func (c *Core) fresh(n *node) bool {
+	return !n.reachable && (c.now.Sub(n.unreachable) > freshAfter || c.degree() < 3)
+}
 
 // newcomer reports whether the link is what brings news of the neighbor's side:
 // it has just come up, and no other way led there.
@@ -185,7 +192,7 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 		c.linkDown(peer, "replaced")
 	}
 	old := n.link
-	l := &link{node: n, info: info, up: true, since: c.now, fresh: !n.reachable, number: c.rng.Uint64N(1 << 20)}
+	l := &link{node: n, info: info, up: true, since: c.now, fresh: c.fresh(n), number: c.rng.Uint64N(1 << 20)}
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
