@@ -73,7 +73,7 @@ const offers = 3
 const (
 	TickEvery = 50 * time.Millisecond
 
-	heartbeatHealthy = 10 * time.Second
+	heartbeatHealthy = 15 * time.Second
 	heartbeatEach    = 400 * time.Millisecond // for each node of the pool, where that is more
 	heartbeatMost    = 30 * time.Second
 	heartbeatYoung   = 2 * time.Second // the first ones of a link, which measure it
@@ -91,6 +91,7 @@ const (
 
 	deadHealthy = 3 * time.Second
 	deadSlow    = 60 * time.Second
+	quickFor    = 30 * time.Second // a node to which a quick path led so lately is not on a slow link
 
 	announceEvery = time.Second      // per link, for up and down; doubles while it flaps
 	announceMax   = 10 * time.Second // where the doubling ends

@@ -160,7 +160,11 @@ func (c *Core) beat(l *link) time.Duration {
 		return heartbeatYoung
 	}
 	if !l.slow {
-		return min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
+		every := min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
+		if l.bps > 0 { // at rest, a thin link may answer as quickly as a wide one
+			every = max(every, min(time.Duration(10*heartbeatBytes*int64(time.Second)/l.bps), heartbeatMost))
+		}
+		return every
 	}
 	every := time.Duration(heartbeatSlow)
 	if l.slowly < heartbeatsNew { // it may have been a hiccup
