@@ -11,15 +11,31 @@ import (
 // which the core does not see time pass.
 const hedgeAfter = TickEvery
 
+// hedgeShare is how many pulls go by for each that may have a second source, and
+// hedgesMost how many such may be saved up.
+const (
+	hedgeShare = 16
+	hedgesMost = 4
+)
+
 // tickHedges asks a second source where the first bytes of a pull are late:
-// after twice the time in which they were expected. Whoever answers first goes
-// on, the other one is cancelled.
+// after twice the time in which they were expected, as pulls go just now. Where
+// all are late, as on a machine that is busy, a second source is no quicker. Whoever
+// answers first goes on, the other one is cancelled. One pull in hedgeShare has a
+// second source at most (J. Dean, L. A. Barroso: The Tail at Scale, 2013).
 func (c *Core) tickHedges() {
-	for _, p := range slices.Clone(c.pulls.open) {
-		if !p.begun && p.rival == nil && c.now.Sub(p.started) >= max(2*p.expected, hedgeAfter) {
+	b := &c.pulls
+	for _, p := range slices.Clone(b.open) {
+		if !p.begun && p.rival == nil && b.hedges >= hedgeShare && c.now.Sub(p.started) >= max(2*(p.expected+b.late), hedgeAfter) {
 			c.hedge(p)
 		}
 	}
+}
+
+// noteBegin learns how late pulls begin just now.
+func (b *pullBook) noteBegin(now Time, p *pull) {
+	late := max(now.Sub(p.started)-p.expected, 0)
+	b.late += (late - b.late) / 4
 }
 
 // hedge opens a rival of p. It must hold all that p asks for, on a healthy link:
@@ -49,6 +65,7 @@ func (c *Core) hedge(p *pull) {
 	}
 	p.rival = r
 	b.open = append(b.open, r)
+	b.hedges -= hedgeShare
 	c.count.Pulls++
 	c.count.Hedges++
 	c.out.Pull = append(c.out.Pull, Pull{ID: r.id, From: best.id, Ranges: r.ranges})
@@ -74,6 +91,9 @@ func (p *pull) size() (n uint64) {
 
 // begin notes that p brings something; its rival is not needed any more.
 func (c *Core) begin(p *pull) {
+	if !p.begun {
+		c.pulls.noteBegin(c.now, p)
+	}
 	p.begun, p.progress = true, c.now
 	loser := p.rival
 	if loser == nil {
