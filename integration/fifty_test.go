@@ -153,7 +153,9 @@ func resident(t testing.TB, n *node) int {
 func spread(t *testing.T, nodes []*node) {
 	told := make([]<-chan commitEvent, len(nodes))
 	for i, n := range nodes {
-		told[i] = n.watch()
+		var stop func()
+		told[i], stop = n.follow()
+		defer stop() // what follows makes many saves
 	}
 	var times []time.Duration
 	const saves = 40
