@@ -267,7 +267,7 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	g := &c.graphNow().graph
 	slow := events.StepOf(slowFrom).Micros()
 	for v := range below.All() {
-		if cost := g.Cost[f.key.node*g.N+v]; cost != 0 && cost < slow && f.key.to != toSelf {
+		if cost := g.Cost(f.key.node, v); cost != 0 && cost < slow && f.key.to != toSelf {
 			below.Remove(v)
 		}
 	}
