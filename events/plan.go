@@ -1,16 +1,5 @@
 package events
 
-// Graph is the routing table as the planner sees it: nodes by slot, and what a
-// hop costs.
-type Graph struct {
-	// N is the number of slots; Rank orders them by node id (ties go to the
-	// smaller one).
-	N    int
-	Rank []int
-	// Cost[u*N+v] is the cost of the hop u to v in microseconds; 0 = no link.
-	Cost []uint32
-}
-
 // Copy is one copy of an event: to which neighbor, and whom it leaves open.
 // Everybody else is on its exclusion list.
 type Copy struct {
@@ -43,6 +32,7 @@ type planner struct {
 	self   int
 	tell   Set
 	labels [][2]label // the best way, and the best by another first hop
+	ways   spots      // those of labels that are not passed on, and some that are no more
 }
 
 const (
@@ -85,10 +75,10 @@ func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
 			continue
 		}
 		get(int(best.first)).Open.Add(v)
-		if other.set && p.cost(self, v) == 0 {
+		if other.set && p.Cost(self, v) == 0 {
 			get(int(other.first)).Open.Add(v)
 		}
-		if origin && p.cost(self, v) != 0 {
+		if origin && p.Cost(self, v) != 0 {
 			c := get(v)
 			c.Slow = true
 			p.below(v, &c.Open)
@@ -107,13 +97,11 @@ func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
 	return plan
 }
 
-func (g *Graph) cost(u, v int) uint64 { return uint64(g.Cost[u*g.N+v]) }
-
 // spread finds up to two ways to each node of tell, cheapest first.
 func (p *planner) spread() {
-	for v := range p.tell.All() {
-		if c := p.cost(p.self, v); c != 0 {
-			p.offer(v, label{cost: c * ownScale, first: int32(v), before: int32(p.self), set: true})
+	for _, h := range p.hops[p.self] {
+		if p.tell.Has(int(h.to)) {
+			p.offer(int(h.to), label{cost: uint64(h.cost) * ownScale, first: h.to, before: int32(p.self), set: true})
 		}
 	}
 	for {
@@ -127,58 +115,67 @@ func (p *planner) spread() {
 		if direct && k == 1 || !direct && int(l.first) == v {
 			continue // only those that are served directly pass anything on, and only as themselves
 		}
-		for w := range p.tell.All() {
-			if c := p.cost(v, w); c != 0 && w != v {
-				p.offer(w, label{cost: l.cost + c*otherScale, first: l.first, before: int32(v), set: true})
+		for _, h := range p.hops[v] {
+			if p.tell.Has(int(h.to)) {
+				p.offer(int(h.to), label{cost: l.cost + uint64(h.cost)*otherScale, first: l.first, before: int32(v), set: true})
 			}
 		}
 	}
 }
 
-// cheapest picks the next way that is not passed on yet.
+// cheapest picks the next way that is not passed on yet, -1 if there is none.
 func (p *planner) cheapest() (node, which int) {
-	node = -1
-	var best *label
-	for v := range p.tell.All() {
+	for len(p.ways) > 0 {
+		s := p.ways.pop()
+		v := int(s.order % MaxPool)
 		for k := range 2 {
-			l := &p.labels[v][k]
-			if l.set && !l.done && (best == nil || p.less(l, v, best, node)) {
-				best, node, which = l, v, k
+			if l := &p.labels[v][k]; l.set && !l.done && p.spot(l, v) == s {
+				return v, k
 			}
 		}
 	}
-	return node, which
+	return -1, 0
 }
 
-// less orders ways to (possibly different) nodes.
+// spot is the place of a way to v among all.
+func (p *planner) spot(l *label, v int) spot {
+	const ranks = 2 * MaxPool
+	relayed := uint64(1)
+	if int(l.first) == v {
+		relayed = 0
+	}
+	order := uint64(p.Rank[l.first])*ranks + uint64(p.Rank[l.before])
+	return spot{l.cost*2 + relayed, (order*ranks+uint64(p.Rank[v]))*MaxPool + uint64(v)}
+}
+
+// less orders ways to (possibly different) nodes: the cheaper, then the own link,
+// then by ids.
 func (p *planner) less(a *label, av int, b *label, bv int) bool {
 	if a.cost != b.cost {
 		return a.cost < b.cost
 	}
-	if ad, bd := int(a.first) == av, int(b.first) == bv; ad != bd {
-		return ad
-	}
-	if a.first != b.first {
-		return p.Rank[a.first] < p.Rank[b.first]
-	}
-	if a.before != b.before {
-		return p.Rank[a.before] < p.Rank[b.before]
-	}
-	return p.Rank[av] < p.Rank[bv]
+	return p.spot(a, av).before(p.spot(b, bv))
 }
 
 // offer keeps l if it is one of the two best ways to v by their first hops.
 func (p *planner) offer(v int, l label) {
+	if p.keep(v, l) {
+		p.ways.push(p.spot(&l, v))
+	}
+}
+
+func (p *planner) keep(v int, l label) bool {
 	w := &p.labels[v]
 	for k := range 2 {
 		if w[k].set && w[k].first == l.first {
-			if !w[k].done && p.less(&l, v, &w[k], v) {
-				w[k] = l
-				if k == 1 && !w[0].done && p.less(&w[1], v, &w[0], v) {
-					w[0], w[1] = w[1], w[0]
-				}
+			if w[k].done || !p.less(&l, v, &w[k], v) {
+				return false
 			}
-			return
+			w[k] = l
+			if k == 1 && !w[0].done && p.less(&w[1], v, &w[0], v) {
+				w[0], w[1] = w[1], w[0]
+			}
+			return true
 		}
 	}
 	switch {
@@ -188,7 +185,10 @@ func (p *planner) offer(v int, l label) {
 		w[0], w[1] = l, w[0]
 	case !w[1].set || !w[1].done && p.less(&l, v, &w[1], v):
 		w[1] = l
+	default:
+		return false
 	}
+	return true
 }
 
 // below adds to open the nodes that the tree serves through v.

@@ -9,15 +9,14 @@ import (
 
 // mesh makes a graph from a list of links; costs are in milliseconds.
 func mesh(n int, links ...[3]int) *Graph {
-	g := &Graph{N: n, Rank: make([]int, n), Cost: make([]uint32, n*n)}
+	g := NewGraph(n)
 	for i := range g.Rank {
 		g.Rank[i] = i
 	}
 	for _, l := range links {
-		g.Cost[l[0]*n+l[1]] = uint32(l[2] * 1000)
-		g.Cost[l[1]*n+l[0]] = uint32(l[2] * 1000)
+		g.SetCost(l[0], l[1], uint32(l[2]*1000))
 	}
-	return g
+	return &g
 }
 
 func setOf(slots ...int) *Set {

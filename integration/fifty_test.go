@@ -154,7 +154,7 @@ func spread(t *testing.T, nodes []*node) {
 	told := make([]<-chan commitEvent, len(nodes))
 	for i, n := range nodes {
 		var stop func()
-		told[i], stop = n.follow()
+		told[i], stop = n.watchUntil()
 		defer stop() // what follows makes many saves
 	}
 	var times []time.Duration

@@ -350,13 +350,13 @@ func mesh(t testing.TB, names ...string) []*node {
 // watch follows the node's events; each "commit" is sent to the channel.
 func (n *node) watch() <-chan commitEvent {
 	n.t.Helper()
-	told, stop := n.follow()
+	told, stop := n.watchUntil()
 	n.t.Cleanup(stop)
 	return told
 }
 
-// follow is watch until stop is called.
-func (n *node) follow() (events <-chan commitEvent, stop func()) {
+// watchUntil is watch until stop is called.
+func (n *node) watchUntil() (events <-chan commitEvent, stop func()) {
 	n.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+n.address+"/-/api/v1/events", nil)

@@ -25,7 +25,7 @@ func (c *Core) ban(id storage.NodeID) {
 	if n.link != nil && n.link.up {
 		c.giveUp(n.link, "the node was banned")
 	}
-	for to, r := range n.out {
+	for to, r := range n.outWords() {
 		if r != nil {
 			c.setOut(n, to, nil)
 		}

@@ -13,7 +13,8 @@ type graphCache struct {
 	graph    events.Graph
 	plans    map[planKey]*events.Plan
 	children map[int]events.Set // by root
-	trees    map[int]*tree
+	own      *events.Tree       // from this node
+	trees    map[int]*events.Tree
 }
 
 type planKey struct {
@@ -21,13 +22,11 @@ type planKey struct {
 	origin    bool
 }
 
-const maxPlans = 256 // per version; more: all are forgotten
-
-// tree is a shortest-path tree at plain costs.
-type tree struct {
-	cost   []uint64 // 0 = no path, but for the root
-	before []int    // -1 = none
-}
+// maxPlans and maxTrees are kept per version; more: all are forgotten.
+const (
+	maxPlans = 256
+	maxTrees = 32
+)
 
 // graphNow brings the graph up to the table's version.
 func (c *Core) graphNow() *graphCache {
@@ -45,31 +44,30 @@ func (c *Core) graphNow() *graphCache {
 	c.nodes.edges = c.nodes.edges[:0]
 	g.plans = map[planKey]*events.Plan{}
 	g.children = map[int]events.Set{}
-	g.trees = map[int]*tree{}
+	g.own, g.trees = nil, map[int]*events.Tree{}
 	c.reach()
 	return g
 }
 
-// makeGraph looks at every pair of members.
+// makeGraph looks at every word of members on their links.
 func (c *Core) makeGraph() {
 	n := len(c.nodes.slots)
 	g := &c.graph.graph
-	*g = events.Graph{N: n, Rank: make([]int, n), Cost: make([]uint32, n*n)}
-	for i := range g.Rank {
-		g.Rank[i] = n
-	}
+	*g = events.NewGraph(n)
 	for i, m := range c.nodes.order {
 		g.Rank[m.slot] = i
 	}
-	for i, a := range c.nodes.order {
-		for _, b := range c.nodes.order[i+1:] {
-			setCost(g, a.slot, b.slot, c.edge(a, b))
+	self := c.nodes.at(c.self)
+	for _, a := range c.nodes.order {
+		if a != self && self.member() {
+			g.SetCost(self.slot, a.slot, c.edge(self, a))
+		}
+		for to := range a.outWords() {
+			if b := c.nodes.at(to); b.member() && (a.slot < to || b.outTo(a.slot) == nil) {
+				g.SetCost(a.slot, to, c.edge(a, b))
+			}
 		}
 	}
-}
-
-func setCost(g *events.Graph, a, b int, cost uint32) {
-	g.Cost[a*g.N+b], g.Cost[b*g.N+a] = cost, cost
 }
 
 // patchGraph looks at own links and at what changed since: a word on a link
@@ -79,12 +77,12 @@ func (c *Core) patchGraph() {
 	self := c.nodes.at(c.self)
 	for _, m := range c.nodes.order {
 		if m != self && self.member() {
-			setCost(g, self.slot, m.slot, c.edge(self, m))
+			g.SetCost(self.slot, m.slot, c.edge(self, m))
 		}
 	}
 	for _, e := range c.nodes.edges {
 		if a, b := c.nodes.at(e[0]), c.nodes.at(e[1]); a.member() && b.member() {
-			setCost(g, a.slot, b.slot, c.edge(a, b))
+			g.SetCost(a.slot, b.slot, c.edge(a, b))
 		}
 	}
 }
@@ -116,29 +114,12 @@ func (c *Core) edge(a, b *node) uint32 {
 
 // reach finds which members a path of up links leads to.
 func (c *Core) reach() {
-	g := &c.graph.graph
-	var seen events.Set
-	seen.Add(c.self)
-	queue := []int{c.self}
-	for len(queue) > 0 {
-		u := queue[0]
-		queue = queue[1:]
-		for v := range g.N {
-			if planted.Now == planted.OnlyDirectReach && u != c.self {
-				break
-			}
-			if g.Cost[u*g.N+v] != 0 && !seen.Has(v) {
-				seen.Add(v)
-				queue = append(queue, v)
-			}
-		}
-	}
-	t := c.treeFrom(c.self)
+	g, t := &c.graph.graph, c.ownTree()
 	for _, n := range c.nodes.order {
 		if n.slot == c.self {
 			continue
 		}
-		if !seen.Has(n.slot) {
+		if t.Before[n.slot] < 0 || planted.Now == planted.OnlyDirectReach && g.Cost(c.self, n.slot) == 0 {
 			if n.reachable {
 				n.reachable = false
 				n.unreachable = c.now
@@ -149,7 +130,7 @@ func (c *Core) reach() {
 			c.dialSoon(n)
 		}
 		n.reachable, n.seen = true, true
-		quick := int64(t.cost[n.slot]) < slowFrom.Microseconds()
+		quick := int64(t.Cost[n.slot]) < slowFrom.Microseconds()
 		if quick || n.quick { // it was until now
 			n.quickAt = c.now
 		}
@@ -177,43 +158,28 @@ func (c *Core) plan(tell, via events.Set, origin bool) *events.Plan {
 	return &p
 }
 
-// treeFrom is the shortest-path tree from a root at plain costs; ties go to the
-// way with fewer hops, then to the smaller id of the node before. So a part of a
-// way is a way in the tree from where it begins, and what one node leaves to
-// another, by the tree from a third, the other one does by its own.
-func (c *Core) treeFrom(root int) *tree {
-	cache := c.graphNow()
-	if t := cache.trees[root]; t != nil {
-		return t
+// ownTree is the shortest-path tree from this node at plain costs.
+func (c *Core) ownTree() *events.Tree {
+	g := c.graphNow()
+	if g.own == nil {
+		t := g.graph.Tree(c.self)
+		g.own = &t
 	}
-	g := &cache.graph
-	t := &tree{cost: make([]uint64, g.N), before: make([]int, g.N)}
-	hops := make([]int, g.N)
-	done := make([]bool, g.N)
-	for i := range t.before {
-		t.before[i] = -1
-	}
-	for at := root; at >= 0; {
-		done[at] = true
-		for v := range g.N {
-			w := uint64(g.Cost[at*g.N+v])
-			if w == 0 || done[v] || v == root {
-				continue
-			}
-			d := t.cost[at] + w
-			if t.before[v] < 0 || d < t.cost[v] || d == t.cost[v] && (hops[at]+1 < hops[v] || hops[at]+1 == hops[v] && g.Rank[at] < g.Rank[t.before[v]]) {
-				t.cost[v], t.before[v], hops[v] = d, at, hops[at]+1
-			}
+	return g.own
+}
+
+// treeFrom is the shortest-path tree from a root at plain costs.
+func (c *Core) treeFrom(root int) *events.Tree {
+	g := c.graphNow()
+	t := g.trees[root]
+	if t == nil {
+		if len(g.trees) >= maxTrees {
+			clear(g.trees)
 		}
-		at = -1
-		for v := range g.N {
-			if !done[v] && t.before[v] >= 0 && (at < 0 || t.cost[v] < t.cost[at] ||
-				t.cost[v] == t.cost[at] && g.Rank[v] < g.Rank[at]) {
-				at = v
-			}
-		}
+		made := g.graph.Tree(root)
+		t = &made
+		g.trees[root] = t
 	}
-	cache.trees[root] = t
 	return t
 }
 
@@ -223,13 +189,7 @@ func (c *Core) below(root int) events.Set {
 	if s, ok := g.children[root]; ok {
 		return s
 	}
-	var s events.Set
-	t := c.treeFrom(root)
-	for v, before := range t.before {
-		if before == c.self {
-			s.Add(v)
-		}
-	}
+	s := g.graph.Below(root, c.self)
 	g.children[root] = s
 	return s
 }

@@ -36,7 +36,7 @@ type Health struct {
 // Health tells of every member but this node, sorted by name.
 func (c *Core) Health() []Health {
 	var out []Health
-	t := c.treeFrom(c.self)
+	t := c.ownTree()
 	for _, n := range c.nodes.order {
 		if n.slot == c.self {
 			continue

@@ -122,14 +122,15 @@ func (c *Core) awaitRelay(l *logState, from *node) {
 	}
 	l.awaits = 0
 	t := c.treeFrom(from.slot)
-	if t.before[c.self] < 0 || t.before[c.self] == from.slot {
+	before := int(t.Before[c.self])
+	if before < 0 || before == from.slot {
 		return
 	}
-	relay := c.nodes.at(t.before[c.self])
+	relay := c.nodes.at(before)
 	if relay.link == nil || !relay.link.usable() || relay.holding(l) > l.held {
 		return
 	}
-	own, whole := uint64(from.link.step.Micros()), t.cost[c.self]
+	own, whole := uint64(from.link.step.Micros()), t.Cost[c.self]
 	if 3*whole >= 2*own {
 		return // no relay is told to tell us
 	}

@@ -76,7 +76,7 @@ func (c *Core) tickOwn() {
 	t.space(c.now)
 	said := map[*events.LinkSet]bool{}
 	alone := 0
-	for _, r := range self.out {
+	for _, r := range self.outWords() {
 		if r != nil && r.In == nil {
 			alone++
 		} else if r != nil {
@@ -84,7 +84,7 @@ func (c *Core) tickOwn() {
 		}
 	}
 	if alone+len(said) > manyRecords {
-		for v, r := range self.out {
+		for v, r := range self.outWords() {
 			if n := t.at(v); r != nil && r.Up && n.link != nil && n.link.usable() {
 				due.Add(v)
 			}
@@ -111,7 +111,7 @@ func (c *Core) sayRow() {
 			continue
 		}
 		l.row = true
-		for to, r := range self.out {
+		for to, r := range self.outWords() {
 			if r != nil {
 				c.queueRecord(l, recordKey{node: c.self, to: to})
 			}

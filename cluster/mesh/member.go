@@ -308,7 +308,7 @@ func (c *Core) bury(n *node, e *events.Event) {
 	if n.link != nil && n.link.up {
 		c.giveUp(n.link, "the node was removed")
 	}
-	for to, r := range n.out {
+	for to, r := range n.outWords() {
 		if r != nil {
 			c.setOut(n, to, nil)
 		}

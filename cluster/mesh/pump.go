@@ -270,7 +270,7 @@ func (b *builder) record(key recordKey) {
 			delete(q.recordSet, k)
 			return true
 		})
-		for to, r := range b.core.nodes.at(key.node).out {
+		for to, r := range b.core.nodes.at(key.node).outWords() {
 			if k := (recordKey{key.node, to}); b.link.slow && r != nil && r.In == set && len(q.sent) < MaxQueueItems {
 				q.sent[k] = sentRecord{b.core.recordHashOf(k), b.core.now}
 			}

@@ -272,7 +272,7 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	g := &c.graphNow().graph
 	slow := events.StepOf(verySlow).Micros() // a busy machine has many links that look slow
 	for v := range below.All() {
-		if cost := g.Cost[f.key.node*g.N+v]; cost != 0 && cost < slow && f.key.to != toSelf {
+		if cost := g.Cost(f.key.node, v); cost != 0 && cost < slow && f.key.to != toSelf {
 			below.Remove(v)
 		}
 	}

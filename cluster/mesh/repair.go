@@ -293,7 +293,7 @@ func (c *Core) rowList() []rowDigest {
 
 // lastWord is the highest counter of n's link records in its incarnation.
 func (n *node) lastWord() (counter uint64) {
-	for _, r := range n.out {
+	for _, r := range n.outWords() {
 		if r != nil && r.Incarnation == n.incarnation() {
 			counter = max(counter, r.Counter)
 		}
@@ -359,7 +359,7 @@ func (c *Core) receiveRows(n *node, it *rowsItem) {
 		}
 	}
 	for _, p := range changed {
-		for to, r := range p.row.out {
+		for to, r := range p.row.outWords() {
 			if r != nil && r.Counter > p.after {
 				answer(recordKey{p.row.slot, to})
 			}

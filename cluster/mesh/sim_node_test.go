@@ -51,6 +51,9 @@ func (w *world) addNode(name string) *simNode {
 		binary.BigEndian.PutUint64(n.id[8*i:], w.rng.Uint64())
 	}
 	w.nodes = append(w.nodes, n)
+	if w.byName[name] == nil {
+		w.byName[name] = n
+	}
 	for i := range w.pairs {
 		w.pairs[i] = append(w.pairs[i], &wirePair{a: w.nodes[i], b: n})
 	}

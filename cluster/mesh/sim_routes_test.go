@@ -129,6 +129,9 @@ type routed struct {
 	last, optimum                            time.Duration // at worst
 }
 
+// saver is where measure makes its save number k.
+func (w *world) saver(k int) *simNode { return w.nodes[(k*7+3)%len(w.nodes)] }
+
 // measure makes saves on nodes in turn, one each two seconds.
 func (w *world) measure(t *testing.T, saves int) (r routed) {
 	notices := func() (sum uint64) {
@@ -138,7 +141,7 @@ func (w *world) measure(t *testing.T, saves int) (r routed) {
 		return sum
 	}
 	for k := range saves {
-		n := w.nodes[(k*7+3)%len(w.nodes)]
+		n := w.saver(k)
 		var last time.Duration
 		var c *simCommit
 		here := 0

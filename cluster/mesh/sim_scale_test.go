@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,7 +17,7 @@ import (
 
 var (
 	scaleSizes = flag.String("scale", "10,30,100", "numbers of nodes to count saves on")
-	scaleOut   = flag.String("scale-out", "", "file that gets the figures as a table of Markdown")
+	scaleOut   = flag.String("scale-out", "", "file that gets the figures as a table of Markdown; beside it, .svg is the same as curves")
 )
 
 // wide is how many links a node of a wide mesh has, about.
@@ -95,20 +97,50 @@ func (n *simNode) seed(records []*events.Record, words []*events.LinkRecord) {
 	n.tick(n.life)
 }
 
+// hops is how many links the shortest ways from the nodes that measure saves on
+// have, on average.
+func (w *world) hops(saves int) float64 {
+	sum, ways := 0, 0
+	for k := range saves {
+		c := w.saver(k).core
+		t := c.ownTree()
+		for v := range t.Before {
+			if v != c.self {
+				sum += len(c.path(t, c.nodes.at(v)))
+				ways++
+			}
+		}
+	}
+	return float64(sum) / float64(ways)
+}
+
+// processor is the time of processors that this process has used.
+func processor() time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		panic(fmt.Sprintf("getrusage: %v", err))
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
 // TestScale counts what a save costs as the mesh grows.
 func TestScale(t *testing.T) {
-	out := "| nodes | links | notices a save | pulls a save | bytes a save, all links | bytes a node | to the last node | optimum | core time a save and node | memory a node |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+	percent := debug.SetGCPercent(50) // of a thousand nodes, each GB counts
+	defer debug.SetGCPercent(percent)
+	out := "| nodes | links | notices a save | pulls a save | bytes a save, all links | bytes a node | to the last node | optimum | hops to a node | core time a save and node | memory a node |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
 	for _, text := range strings.Split(*scaleSizes, ",") {
 		size, err := strconv.Atoi(text)
 		if err != nil || size < 2 || size > MaxNodes {
 			t.Fatalf("-scale %s: want numbers of nodes up to %d", *scaleSizes, MaxNodes)
 		}
+		begun := time.Now()
 		w := seeded(size)
 		w.measure(t, 3) // pulls measure the links; the new costs are told
-		w.run(30 * time.Second)
+		w.run(10 * time.Second)
 		var mem runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&mem)
+		held := float64(mem.HeapAlloc)
 		links := 0
 		bytes := func() (sum int64) {
 			links = 0
@@ -122,27 +154,37 @@ func TestScale(t *testing.T) {
 			}
 			return sum
 		}
-		idle := bytes()
-		w.run(2 * time.Second)
-		idle = bytes() - idle
 		const saves = 3
-		before, start := bytes(), time.Now()
+		said := &traffic{numbered: map[*wirePair]*[2]numberedFrame{}}
+		w.notices = func(from, to *simNode, b []byte) { said.count(w, from, to, b) }
+		before, start := bytes(), processor()
 		r := w.measure(t, saves)
-		took := time.Since(start)
-		per := (bytes() - before - saves*idle) / saves
+		took := processor() - start
+		pulled := bytes() - before - said.frames
+		per := (pulled + int64(said.saves)) / saves
 		if r.pulls != float64(size-1) || r.notices < float64(size-1) {
 			t.Errorf("%d nodes: %.1f notices, %.1f pulls a save", size, r.notices, r.pulls)
 		}
 		if w.failure != "" {
-			t.Error(w.failure)
+			t.Fatalf("%d nodes: %s", size, w.failure)
 		}
-		row := fmt.Sprintf("| %d | %d | %.0f | %.0f | %d | %d | %.1f ms | %.1f ms | %.2f ms | %.1f MiB |\n", size, links, r.notices, r.pulls, per, per/int64(size),
-			r.last.Seconds()*1e3, r.optimum.Seconds()*1e3, took.Seconds()*1e3/saves/float64(size), float64(mem.HeapAlloc)/float64(size)/(1<<20))
+		row := fmt.Sprintf("| %d | %d | %.0f | %.0f | %d | %d | %.1f ms | %.1f ms | %.1f | %.2f ms | %.1f MiB |\n", size, links, r.notices, r.pulls, per, per/int64(size),
+			r.last.Seconds()*1e3, r.optimum.Seconds()*1e3, w.hops(saves), took.Seconds()*1e3/saves/float64(size), held/float64(size)/(1<<20))
 		out += row
 		t.Log(strings.TrimSpace(row))
+		runtime.ReadMemStats(&mem)
+		t.Logf("%d nodes: %.0f s, %d MiB from the system, %d steps, %.1f notices a node and save; of its bytes %d are content; besides, %.0f bytes a node and second", size, time.Since(begun).Seconds(), mem.Sys>>20, w.steps,
+			r.notices/float64(size), pulled/saves/int64(size), said.rest/(2*saves)/float64(size))
 	}
 	if *scaleOut != "" {
 		if err := os.WriteFile(*scaleOut, []byte(out), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		figure, err := drawScale(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(strings.TrimSuffix(*scaleOut, ".md")+".svg", []byte(figure), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

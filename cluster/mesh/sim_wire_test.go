@@ -175,15 +175,10 @@ func (w *world) byID(id storage.NodeID) *simNode {
 	return nil
 }
 
-// byAddress finds who is dialled.
+// byAddress finds who is dialled: the first node of that name.
 func (w *world) byAddress(address string) *simNode {
 	name, _, _ := strings.Cut(address, ":")
-	for _, n := range w.nodes {
-		if n.name == name {
-			return n
-		}
-	}
-	return nil
+	return w.byName[name]
 }
 
 // wall is a node's wall clock in Unix milliseconds.

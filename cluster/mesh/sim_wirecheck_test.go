@@ -193,7 +193,7 @@ func signedWord(m *node, r *events.LinkRecord) bool {
 // checkWord looks at what a neighbor says of its links: signed, and in order.
 func (n *simNode) checkWord(h *heard, m *node) {
 	w, c := n.w, n.core
-	for to, r := range m.out {
+	for to, r := range m.outWords() {
 		for len(h.out) <= to {
 			h.out = append(h.out, nil)
 		}

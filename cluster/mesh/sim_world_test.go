@@ -62,7 +62,8 @@ type world struct {
 	order  uint64
 	agenda agenda
 	nodes  []*simNode
-	pairs  [][]*wirePair // by index, pairs[i][j] == pairs[j][i]
+	byName map[string]*simNode // the first of each name
+	pairs  [][]*wirePair       // by index, pairs[i][j] == pairs[j][i]
 
 	tickEvery time.Duration
 	unchecked bool // too many nodes to look at all after each step
@@ -96,7 +97,8 @@ const maxSteps = 4_000_000
 func newWorld(seed uint64) *world {
 	return &world{rng: rand.New(rand.NewPCG(seed, 0x6d657368)), now: Time(time.Hour),
 		tickEvery: TickEvery, commits: map[place]*simCommit{},
-		alarms: map[AlarmKind]int{}, forkers: map[storage.NodeID]bool{}, twins: map[storage.NodeID]bool{}}
+		alarms: map[AlarmKind]int{}, forkers: map[storage.NodeID]bool{}, twins: map[storage.NodeID]bool{},
+		byName: map[string]*simNode{}}
 }
 
 func (w *world) fail(format string, args ...any) {

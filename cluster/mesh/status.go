@@ -51,7 +51,7 @@ func (c *Core) Records() []*events.Record {
 // Nodes is network/nodes, sorted by name: every node of the pool.
 func (c *Core) Nodes() []NodeInfo {
 	out := []NodeInfo{}
-	t := c.treeFrom(c.self)
+	t := c.ownTree()
 	for _, n := range c.nodes.order {
 		info := NodeInfo{ID: n.id, Name: c.nameOf(n), State: c.stateOf(n), Version: n.record.Version}
 		if len(n.record.Addresses) > 0 {
@@ -83,10 +83,10 @@ func (c *Core) stateOf(n *node) NodeState {
 }
 
 // path lists the nodes from the first hop to n itself, nil if there is none.
-func (c *Core) path(t *tree, n *node) []*node {
+func (c *Core) path(t *events.Tree, n *node) []*node {
 	var path []*node
-	for at := n.slot; at != c.self; at = t.before[at] {
-		if t.before[at] < 0 {
+	for at := n.slot; at != c.self; at = int(t.Before[at]) {
+		if t.Before[at] < 0 {
 			return nil
 		}
 		path = append(path, c.nodes.at(at))
@@ -99,17 +99,16 @@ func (c *Core) path(t *tree, n *node) []*node {
 func (c *Core) Links() []LinkInfoRow {
 	out := []LinkInfoRow{}
 	for _, a := range c.nodes.order {
-		for to, r := range a.out {
+		for to, r := range a.outWords() {
 			if r == nil || !c.nodes.at(to).member() {
 				continue
 			}
 			b := c.nodes.at(to)
 			row := LinkInfoRow{From: c.nameOf(a), To: c.nameOf(b), State: "down"}
-			if to < len(a.heard) {
-				row.Age = millis(c.now.Sub(a.heard[to].at)) / 1000
-				if from := a.heard[to].from; from != nil {
-					row.Via = c.nameOf(from)
-				}
+			heard := a.heardOn(to)
+			row.Age = millis(c.now.Sub(heard.at)) / 1000
+			if heard.from != nil {
+				row.Via = c.nameOf(heard.from)
 			}
 			if r.Up {
 				row.State, row.Cost = "half", millis(r.Step.Cost())
@@ -129,7 +128,7 @@ func (c *Core) Links() []LinkInfoRow {
 // Routes is network/routes, sorted by name: one row per node but this one.
 func (c *Core) Routes() []RouteInfo {
 	out := []RouteInfo{}
-	t := c.treeFrom(c.self)
+	t := c.ownTree()
 	for _, n := range c.nodes.order {
 		if n.slot == c.self {
 			continue
@@ -141,7 +140,7 @@ func (c *Core) Routes() []RouteInfo {
 		if len(r.Path) > 0 {
 			r.Via = r.Path[0]
 			r.Age = c.pathAge(t, n)
-			r.Cost = millis(time.Duration(t.cost[n.slot]) * time.Microsecond)
+			r.Cost = millis(time.Duration(t.Cost[n.slot]) * time.Microsecond)
 		}
 		out = append(out, r)
 	}
@@ -214,12 +213,12 @@ func (c *Core) Drops() map[DropKey]uint64 { return maps.Clone(c.drops) }
 func (c *Core) Counters() Counters { return c.count }
 
 // pathAge is the age, in seconds, of the oldest word on which a path rests.
-func (c *Core) pathAge(t *tree, n *node) (age float64) {
+func (c *Core) pathAge(t *events.Tree, n *node) (age float64) {
 	at := c.nodes.at(c.self)
 	for _, next := range c.path(t, n) {
 		for _, w := range [][2]*node{{at, next}, {next, at}} {
-			if to := w[1].slot; to < len(w[0].heard) && w[0].outTo(to) != nil {
-				age = max(age, millis(c.now.Sub(w[0].heard[to].at))/1000)
+			if to := w[1].slot; w[0].outTo(to) != nil {
+				age = max(age, millis(c.now.Sub(w[0].heardOn(to).at))/1000)
 			}
 		}
 		at = next

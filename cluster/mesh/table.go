@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -20,11 +21,10 @@ type node struct {
 	record *events.Record // nil until known
 	gone   *events.Event  // tombstone: it was removed from the pool
 
-	out     []*events.LinkRecord // its side of its links, by slot of the other end
-	heard   []outHeard           // of out: when and from whom
-	row     uint64               // hash of record, tombstone and out
-	rowMix  uint64               // what row adds to the table's hash
-	changed Time                 // when row did last
+	out     []word // its side of its links, ascending by slot of the other end
+	row     uint64 // hash of record, tombstone and out
+	rowMix  uint64 // what row adds to the table's hash
+	changed Time   // when row did last
 
 	holds  []uint64 // by log: the highest sequence it is known to hold
 	behind uint64   // commits held here that it is not known to hold
@@ -48,18 +48,53 @@ type node struct {
 	wordsUntil  Time
 }
 
+// word is what a node said last of its link to another.
+type word struct {
+	to    int
+	r     *events.LinkRecord // nil: it was taken out
+	heard outHeard
+}
+
 // outHeard says when a word on a link came, and from whom: nil for an own one.
 type outHeard struct {
 	at   Time
 	from *node
 }
 
-// noteHeard keeps when and from whom n's word on its link to another node came.
-func (c *Core) noteHeard(n *node, to int, from *node) {
-	for len(n.heard) <= to {
-		n.heard = append(n.heard, outHeard{})
+// find is the place of n's word on its link to another node.
+func (n *node) find(to int) (at int, found bool) {
+	for at = max(to-1, 0); at <= to && at < len(n.out); at++ { // where it is if there is one to each
+		if n.out[at].to == to {
+			return at, true
+		}
 	}
-	n.heard[to] = outHeard{c.now, from}
+	return slices.BinarySearchFunc(n.out, to, func(w word, to int) int { return w.to - to })
+}
+
+// outWords yields n's words on its links with the slots of the other ends, ascending.
+func (n *node) outWords() iter.Seq2[int, *events.LinkRecord] {
+	return func(yield func(int, *events.LinkRecord) bool) {
+		for _, w := range n.out {
+			if !yield(w.to, w.r) {
+				return
+			}
+		}
+	}
+}
+
+// heardOn says when and from whom n's word on its link to another node came.
+func (n *node) heardOn(to int) outHeard {
+	if at, found := n.find(to); found {
+		return n.out[at].heard
+	}
+	return outHeard{}
+}
+
+// noteHeard keeps when and from whom a word came that setOut has put there.
+func (c *Core) noteHeard(n *node, to int, from *node) {
+	if at, found := n.find(to); found {
+		n.out[at].heard = outHeard{c.now, from}
+	}
 }
 
 // member reports whether n belongs to the pool.
@@ -74,8 +109,8 @@ func (n *node) incarnation() uint64 {
 }
 
 func (n *node) outTo(slot int) *events.LinkRecord {
-	if slot < len(n.out) {
-		return n.out[slot]
+	if at, found := n.find(slot); found {
+		return n.out[at].r
 	}
 	return nil
 }
@@ -238,11 +273,12 @@ func (c *Core) rowChanged(n *node, old, now uint64) {
 // setOut replaces n's record of its link to another node; nil takes it out.
 func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
 	old := n.outTo(to)
-	for len(n.out) <= to {
-		n.out = append(n.out, nil)
-	}
 	before := c.edge(n, c.nodes.at(to))
-	n.out[to] = r
+	if at, found := n.find(to); found {
+		n.out[at].r = r
+	} else {
+		n.out = slices.Insert(n.out, at, word{to: to, r: r})
+	}
 	c.rowChanged(n, linkHash(old), linkHash(r))
 	if c.edge(n, c.nodes.at(to)) != before && planted.Now != planted.StaleTree {
 		c.nodes.version++
@@ -256,7 +292,7 @@ func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
 
 // dropOldLinks takes out n's link records of earlier incarnations.
 func (c *Core) dropOldLinks(n *node) {
-	for to, r := range n.out {
+	for to, r := range n.outWords() {
 		if r != nil && r.Incarnation < n.incarnation() {
 			c.setOut(n, to, nil)
 		}

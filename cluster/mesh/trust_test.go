@@ -128,7 +128,7 @@ func TestHostileNeighbors(t *testing.T) {
 				t.Errorf("%d nodes, %d slots, %d in limbo", got, len(l.core.nodes.slots), len(l.core.nodes.limbo))
 			}
 			for _, n := range []storage.NodeID{victim, honest} {
-				if m := l.core.nodes.byID[n]; m.record == nil || m.record.Incarnation != 1 || slices.ContainsFunc(m.out, func(r *events.LinkRecord) bool { return r != nil }) {
+				if m := l.core.nodes.byID[n]; m.record == nil || m.record.Incarnation != 1 || slices.ContainsFunc(m.out, func(w word) bool { return w.r != nil }) {
 					t.Errorf("somebody else's word was taken for that of %s", n.Short())
 				}
 			}
