@@ -116,6 +116,7 @@ const (
 	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
 	recordsEach  = 20 * time.Millisecond  // for each own link: how long they wait if they make no node reachable
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
+	tableSure    = 2 * time.Second        // no change for so long: it means that something is missing
 	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something

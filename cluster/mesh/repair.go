@@ -101,7 +101,7 @@ func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 		l.tableLater = true // the change may be on its way
 		return
 	}
-	l.tableOpening = opening || asked
+	l.tableOpening = opening || asked || c.now.Sub(c.nodes.changed) > tableSure
 	c.differs(l, &l.tableDiffers)
 }
 
