@@ -21,6 +21,11 @@ const (
 	// eagerPull is up to which round trip the dialer of a link opens the pull
 	// connection at once; on slower links the first pull opens it.
 	eagerPull = 200 * time.Millisecond
+	// eagerPulls is how many neighbors a node has at most when it does that: with
+	// more, one of those that have a commit has a pull connection already.
+	eagerPulls = 16
+	// redialEvery is the time between two tries to connect while one is under way.
+	redialEvery = 3 * time.Second
 	// meshKeepAlive is the time between TCP's own probes of an idle connection,
 	// at both ends. Heartbeats find a dead link sooner; these only keep address
 	// translators from forgetting the pull connection. At the usual 15 s they
@@ -69,8 +74,55 @@ func (n *Node) remember(id storage.NodeID, address string) {
 	n.conns.joined[id] = address
 }
 
+// dialTCP connects to address. The kernel repeats a first packet that nobody
+// answers after 1, 3, 7, 15 and 31 s, so a dial that began while a network was
+// cut may notice half a minute late that it is whole again: each redialEvery one
+// more is tried beside the first, and whoever connects first is taken.
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
-	return (&net.Dialer{KeepAlive: meshKeepAlive}).DialContext(ctx, "tcp", address)
+	ctx, cancel := context.WithCancel(ctx)
+	var tries sync.WaitGroup
+	defer tries.Wait()
+	defer cancel()
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result)
+	running := 0
+	try := func(timeout time.Duration) {
+		running++
+		tries.Go(func() {
+			conn, err := (&net.Dialer{KeepAlive: meshKeepAlive, Timeout: timeout}).DialContext(ctx, "tcp", address)
+			select {
+			case done <- result{conn, err}:
+			case <-ctx.Done():
+				if conn != nil {
+					conn.Close()
+				}
+			}
+		})
+	}
+	again := time.NewTicker(redialEvery)
+	defer again.Stop()
+	try(0)
+	for {
+		select {
+		case r := <-done:
+			running--
+			if r.err == nil || running == 0 || !timedOut(r.err) {
+				return r.conn, r.err
+			}
+		case <-again.C:
+			try(2 * redialEvery)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+func timedOut(err error) bool {
+	var slow net.Error
+	return errors.As(err, &slow) && slow.Timeout()
 }
 
 // dialTLS connects to address and proves both keys.
@@ -142,9 +194,10 @@ func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 	n.health.up(peer)
 	n.conns.mu.Lock()
 	n.conns.linked[peer] = true
+	few := len(n.conns.linked) <= eagerPulls
 	n.conns.mu.Unlock()
 	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkUp(now, peer, mesh.LinkInfo{RTT: rtt, Address: remote}) })
-	if rtt > 0 && rtt < eagerPull {
+	if rtt > 0 && rtt < eagerPull && few {
 		n.spawn(func() {
 			if _, err := n.pullConn(n.ctx, peer); err != nil {
 				n.log.Debug("open the pull connection", "node", peer.Short(), "err", err)

@@ -17,6 +17,7 @@ type Graph struct {
 
 	cost   []uint64 // of the last search
 	before []int32
+	count  []int32 // hops from the root
 	heap   spots
 }
 
@@ -28,7 +29,7 @@ type hop struct {
 
 // NewGraph makes a graph without links. The ranks are all n until they are set.
 func NewGraph(n int) Graph {
-	g := Graph{N: n, Rank: make([]int, n), hops: make([][]hop, n), cost: make([]uint64, n), before: make([]int32, n)}
+	g := Graph{N: n, Rank: make([]int, n), hops: make([][]hop, n), cost: make([]uint64, n), before: make([]int32, n), count: make([]int32, n)}
 	for i := range g.Rank {
 		g.Rank[i] = n
 	}
@@ -71,8 +72,10 @@ type Tree struct {
 	Before []int32  // -1 = none
 }
 
-// Tree finds the shortest ways from a root. Ties go to the root's own link, then
-// to the smaller id of the node before.
+// Tree finds the shortest ways from a root. Ties go to the way with fewer hops,
+// then to the smaller id of the node before. So a part of a way is a way in the
+// tree from where it begins, and what one node leaves to another, by the tree from
+// a third, the other one does by its own.
 func (g *Graph) Tree(root int) Tree {
 	g.start(root)
 	for at := root; at >= 0; at = g.next() {
@@ -116,6 +119,7 @@ func (g *Graph) Below(root, self int) (below Set) {
 // start begins a search.
 func (g *Graph) start(root int) {
 	clear(g.cost)
+	clear(g.count)
 	for i := range g.before {
 		g.before[i] = -1
 	}
@@ -141,28 +145,20 @@ func (g *Graph) pass(root, at, past int) (left int) {
 		if v == root {
 			continue
 		}
-		d, b := g.cost[at]+uint64(h.cost), int(g.before[v])
+		d, b, hops := g.cost[at]+uint64(h.cost), int(g.before[v]), g.count[at]+1
 		switch {
 		case b < 0 || d < g.cost[v]:
 			g.cost[v] = d
 			g.heap.push(spot{d, uint64(g.Rank[v])*MaxPool + uint64(v)})
-		case d > g.cost[v] || !g.closer(root, at, b):
+		case d > g.cost[v] || hops > g.count[v] || hops == g.count[v] && g.Rank[at] > g.Rank[b]:
 			continue
 		}
 		if b == past {
 			left++
 		}
-		g.before[v] = int32(at)
+		g.before[v], g.count[v] = int32(at), hops
 	}
 	return left
-}
-
-// closer decides ties: the root's own link first, then the smaller id.
-func (g *Graph) closer(root, a, b int) bool {
-	if (a == root) != (b == root) {
-		return a == root
-	}
-	return g.Rank[a] < g.Rank[b]
 }
 
 // spot is a place in a search: the smaller cost comes first, then the smaller order.

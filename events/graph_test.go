@@ -26,12 +26,7 @@ func (m *matrix) tree(root int) Tree {
 	for i := range t.Before {
 		t.Before[i] = -1
 	}
-	closer := func(a, b int) bool {
-		if (a == root) != (b == root) {
-			return a == root
-		}
-		return m.rank[a] < m.rank[b]
-	}
+	hops := make([]int, m.n)
 	for at := root; at >= 0; {
 		done[at] = true
 		for v := range m.n {
@@ -40,8 +35,9 @@ func (m *matrix) tree(root int) Tree {
 				continue
 			}
 			d := t.Cost[at] + w
-			if t.Before[v] < 0 || d < t.Cost[v] || d == t.Cost[v] && closer(at, int(t.Before[v])) {
-				t.Cost[v], t.Before[v] = d, int32(at)
+			if t.Before[v] < 0 || d < t.Cost[v] || d == t.Cost[v] &&
+				(hops[at]+1 < hops[v] || hops[at]+1 == hops[v] && m.rank[at] < m.rank[t.Before[v]]) {
+				t.Cost[v], t.Before[v], hops[v] = d, int32(at), hops[at]+1
 			}
 		}
 		at = -1

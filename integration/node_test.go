@@ -350,6 +350,14 @@ func mesh(t testing.TB, names ...string) []*node {
 // watch follows the node's events; each "commit" is sent to the channel.
 func (n *node) watch() <-chan commitEvent {
 	n.t.Helper()
+	told, stop := n.follow()
+	n.t.Cleanup(stop)
+	return told
+}
+
+// follow is watch until stop is called.
+func (n *node) follow() (events <-chan commitEvent, stop func()) {
+	n.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+n.address+"/-/api/v1/events", nil)
 	if err != nil {
@@ -376,8 +384,7 @@ func (n *node) watch() <-chan commitEvent {
 			}
 		}
 	}()
-	n.t.Cleanup(func() { cancel(); <-done })
-	return told
+	return told, func() { cancel(); <-done }
 }
 
 type commitEvent struct {

@@ -126,6 +126,7 @@ type Core struct {
 
 	dirty    events.Set // links to look at before the input ends
 	limboDue bool
+	carries  bool // the frame at hand has brought a commit along
 	drops    map[DropKey]uint64
 	raised   map[string]bool // alarms that are raised once
 	count    Counters

@@ -125,7 +125,12 @@ func (c *Core) reach() {
 			c.dialSoon(n)
 		}
 		n.reachable, n.seen = true, true
-		n.slowly = int64(t.Cost[n.slot]) >= slowFrom.Microseconds()
+		quick := int64(t.Cost[n.slot]) < slowFrom.Microseconds()
+		if quick || n.quick { // it was until now
+			n.quickAt = c.now
+		}
+		n.quick = quick
+		n.slowly = !quick && (n.quickAt == 0 || c.now.Sub(n.quickAt) > quickFor) // the last way to a node that goes is often a bad one
 		if n.dead {
 			n.dead = false
 			c.alarm(Alarm{Kind: AlarmAlive, Node: n.id, Text: "reachable again"})

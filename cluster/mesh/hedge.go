@@ -3,21 +3,39 @@ package mesh
 import (
 	"slices"
 	"time"
+
+	"github.com/erwik/erwik/cluster/mesh/planted"
 )
 
 // hedgeAfter is the least time before a second source is asked: a tick, below
 // which the core does not see time pass.
 const hedgeAfter = TickEvery
 
+// hedgeShare is how many pulls go by for each that may have a second source, and
+// hedgesMost how many such may be saved up.
+const (
+	hedgeShare = 16
+	hedgesMost = 4
+)
+
 // tickHedges asks a second source where the first bytes of a pull are late:
-// after twice the time in which they were expected. Whoever answers first goes
-// on, the other one is cancelled.
+// after twice the time in which they were expected, as pulls go just now. Where
+// all are late, as on a machine that is busy, a second source is no quicker. Whoever
+// answers first goes on, the other one is cancelled. One pull in hedgeShare has a
+// second source at most (J. Dean, L. A. Barroso: The Tail at Scale, 2013).
 func (c *Core) tickHedges() {
-	for _, p := range slices.Clone(c.pulls.open) {
-		if !p.begun && p.rival == nil && c.now.Sub(p.started) >= max(2*p.expected, hedgeAfter) {
+	b := &c.pulls
+	for _, p := range slices.Clone(b.open) {
+		if !p.begun && p.rival == nil && b.hedges >= hedgeShare && c.now.Sub(p.started) >= max(2*(p.expected+b.late), hedgeAfter) {
 			c.hedge(p)
 		}
 	}
+}
+
+// noteBegin learns how late pulls begin just now.
+func (b *pullBook) noteBegin(now Time, p *pull) {
+	late := max(now.Sub(p.started)-p.expected, 0)
+	b.late += (late - b.late) / 4
 }
 
 // hedge opens a rival of p. It must hold all that p asks for, on a healthy link:
@@ -47,6 +65,7 @@ func (c *Core) hedge(p *pull) {
 	}
 	p.rival = r
 	b.open = append(b.open, r)
+	b.hedges -= hedgeShare
 	c.count.Pulls++
 	c.count.Hedges++
 	c.out.Pull = append(c.out.Pull, Pull{ID: r.id, From: best.id, Ranges: r.ranges})
@@ -72,6 +91,9 @@ func (p *pull) size() (n uint64) {
 
 // begin notes that p brings something; its rival is not needed any more.
 func (c *Core) begin(p *pull) {
+	if !p.begun {
+		c.pulls.noteBegin(c.now, p)
+	}
 	p.begun, p.progress = true, c.now
 	loser := p.rival
 	if loser == nil {
@@ -82,4 +104,41 @@ func (c *Core) begin(p *pull) {
 	}
 	c.out.Cancel = append(c.out.Cancel, loser.id)
 	c.closePull(loser)
+}
+
+// awaitRelay decides, when a notice of l comes from its origin, whether to pull at
+// once or to wait for the relay by which it should come sooner: an origin tells
+// its slow neighbors directly, too, and that copy may be here first. A pull
+// begun there would end later than one from the relay a moment from now, and
+// the content would travel twice if it were given up. The wait ends when the
+// relay tells, and after half as long again as it should take.
+func (c *Core) awaitRelay(l *logState, from *node) {
+	if from.id != l.id.Node || from.link == nil || c.carries {
+		l.awaits = 0
+		return
+	}
+	if l.awaited == l.held+1 {
+		return // once is enough
+	}
+	l.awaits = 0
+	t := c.graphNow().graph.Tree(from.slot)
+	before := int(t.Before[c.self])
+	if before < 0 || before == from.slot {
+		return
+	}
+	relay := c.nodes.at(before)
+	if relay.link == nil || !relay.link.usable() || relay.holding(l) > l.held {
+		return
+	}
+	own, whole := uint64(from.link.step.Micros()), t.Cost[c.self]
+	if 3*whole >= 2*own {
+		return // no relay is told to tell us
+	}
+	passed := uint64(from.link.rtt().Microseconds() / 2)
+	rest := whole - min(whole, passed) // until it would be here; of equal ways the origin may have chosen another
+	l.awaited = l.held + 1
+	l.awaits = c.now.Add(time.Duration(rest+rest/2+whole/4) * time.Microsecond)
+	if planted.Now == planted.AwaitsForEver {
+		l.awaits = c.now.Add(time.Hour)
+	}
 }

@@ -73,7 +73,7 @@ const offers = 3
 const (
 	TickEvery = 50 * time.Millisecond
 
-	heartbeatHealthy = 10 * time.Second
+	heartbeatHealthy = 15 * time.Second
 	heartbeatEach    = 400 * time.Millisecond // for each node of the pool, where that is more
 	heartbeatMost    = 30 * time.Second
 	heartbeatYoung   = 2 * time.Second // the first ones of a link, which measure it
@@ -84,12 +84,14 @@ const (
 	heartbeatBytes   = 400 // of IP traffic that one heartbeat and its answer take
 
 	slowFrom   = 500 * time.Millisecond // a link is slow from here
+	verySlow   = 4 * slowFrom           // so slow that others pass on what a node says of itself
 	healthyTo  = 250 * time.Millisecond // and healthy again below
 	ackHealthy = 3 * time.Second        // without acknowledgement: send once more, then give up
 	ackSlow    = 30 * time.Second
 
 	deadHealthy = 3 * time.Second
 	deadSlow    = 60 * time.Second
+	quickFor    = 30 * time.Second // a node to which a quick path led so lately is not on a slow link
 
 	announceEvery = time.Second      // per link, for up and down; doubles while it flaps
 	announceMax   = 10 * time.Second // where the doubling ends
@@ -119,6 +121,7 @@ const (
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
+	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	newcomerSlow = 60 * time.Second
 	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link

@@ -17,7 +17,7 @@ type link struct {
 	heard bool // a frame of the other side came over it
 	acked bool // the other side has acknowledged one of ours: it works both ways
 	since Time // of the last change of up
-	fresh bool // no path led to the neighbor when it came up
+	fresh bool // no path led to the neighbor when it came up, see Core.fresh
 
 	srtt     time.Duration    // smoothed time until a frame is acknowledged; 0 = unknown
 	samples  [2]time.Duration // the last ones that srtt was made of
@@ -84,6 +84,13 @@ type gate struct {
 
 // usable reports whether frames are known to pass both ways.
 func (l *link) usable() bool { return l.up && l.heard && l.acked }
+
+// fresh reports whether a link to n is likely to bring what no other does: there
+// has been no way to n for a while, or this node has hardly any links itself. Of a
+// node that has just joined there is nothing to learn but what it says itself.
+func (c *Core) fresh(n *node) bool {
+	return !n.reachable && (c.now.Sub(n.unreachable) > freshAfter || c.degree() < 3)
+}
 
 // newcomer reports whether the link is what brings news of the neighbor's side:
 // it has just come up, and no other way led there.
@@ -153,7 +160,11 @@ func (c *Core) beat(l *link) time.Duration {
 		return heartbeatYoung
 	}
 	if !l.slow {
-		return min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
+		every := min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
+		if l.bps > 0 { // at rest, a thin link may answer as quickly as a wide one
+			every = max(every, min(time.Duration(10*heartbeatBytes*int64(time.Second)/l.bps), heartbeatMost))
+		}
+		return every
 	}
 	every := time.Duration(heartbeatSlow)
 	if l.slowly < heartbeatsNew { // it may have been a hiccup
@@ -185,7 +196,7 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 		c.linkDown(peer, "replaced")
 	}
 	old := n.link
-	l := &link{node: n, info: info, up: true, since: c.now, fresh: !n.reachable, number: c.rng.Uint64N(1 << 20)}
+	l := &link{node: n, info: info, up: true, since: c.now, fresh: c.fresh(n), number: c.rng.Uint64N(1 << 20)}
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
@@ -319,10 +330,12 @@ func (c *Core) receive(peer storage.NodeID, b []byte) {
 		l.ackDue = f.number
 		c.touch(l)
 	}
+	c.carries = slices.ContainsFunc(f.items, isContent)
+	defer func() { c.carries = false }()
+	if c.carries && !l.slow && l.ackDue != 0 {
+		l.ackHold = c.now.Add(carryHold)
+	}
 	for _, it := range f.items {
-		if _, carried := it.(*contentItem); carried && !l.slow && l.ackDue != 0 {
-			l.ackHold = c.now.Add(carryHold)
-		}
 		c.receiveItem(n, it)
 		if !l.up {
 			return
@@ -351,6 +364,11 @@ func (c *Core) receiveItem(n *node, it item) {
 	case *linksItem:
 		c.receiveLinks(n, it.set)
 	}
+}
+
+func isContent(it item) bool {
+	_, is := it.(*contentItem)
+	return is
 }
 
 func isLink(it item) bool {

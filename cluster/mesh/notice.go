@@ -159,6 +159,7 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 			c.forward(s, open, from)
 		}
 		s.pending.AddAll(&open)
+		c.awaitRelay(l, from)
 		c.learnHolding(from, l, e.Commit.Sequence, from)
 		return
 	}

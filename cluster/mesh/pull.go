@@ -29,10 +29,12 @@ type pullBook struct {
 	due     bool // wanted must be looked at
 	retryAt Time // earliest retry in wanted, 0 if none
 	nextID  uint64
-	average int64 // bytes that a commit takes on the wire
+	average int64         // bytes that a commit takes on the wire
+	late    time.Duration // smoothed: how much later than expected pulls have begun
+	hedges  int           // hedgeShare for each second source that may be asked
 }
 
-func (b *pullBook) init() { b.average = 512 }
+func (b *pullBook) init() { b.average, b.hedges = 512, hedgesMost*hedgeShare }
 
 func (b *pullBook) find(id uint64) *pull {
 	for _, p := range b.open {
@@ -55,7 +57,10 @@ func (b *pullBook) source(l *logState) *node {
 func (b *pullBook) progressed(now Time, l *logState) {
 	if p := b.find(l.pull); p != nil && l.pull != 0 {
 		p.progress = now
-		p.begun = p.begun || p.rival == nil // else the shell says which of the two it was
+		if !p.begun && p.rival == nil { // else the shell says which of the two it was
+			b.noteBegin(now, p)
+			p.begun = true
+		}
 	}
 }
 
@@ -167,6 +172,7 @@ func (c *Core) dispatch() {
 	b.wanted = keep
 	for _, p := range made {
 		p.expected = c.expected(p.from, 1)
+		b.hedges = min(b.hedges+1, hedgesMost*hedgeShare)
 		c.count.Pulls++
 		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges, Big: p.big() && !p.from.link.slow})
 		c.share(p)
@@ -179,8 +185,8 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 	if l.pull != 0 || l.closed || !c.taken(l.id.Node) {
 		return false
 	}
-	if c.now < l.retryAt {
-		b.retry(l.retryAt)
+	if at := max(l.retryAt, l.awaits); c.now < at {
+		b.retry(at)
 		return true
 	}
 	best, busy := c.bestSource(l, l.shunned)

@@ -158,13 +158,18 @@ func (c *Core) queueHolder(to *node, log *logState, n *node) {
 	c.touch(to.link)
 }
 
-// hint tells those below us that we hold more of a log, where no event was heard.
+// hint tells those below us that we hold more of a log, where no event was heard:
+// below us in the tree from its owner, which is the same for all who have the
+// same table, whoever they pulled from; where no way leads to the owner, in the
+// tree from our source.
 func (c *Core) hint(l *logState) {
 	if planted.Now == planted.NoHint {
 		return
 	}
 	root := c.self
-	if l.source != nil {
+	if owner := c.nodes.byID[l.id.Node]; owner != nil && owner.member() && owner.reachable {
+		root = owner.slot
+	} else if l.source != nil {
 		root = l.source.slot
 	}
 	below := c.below(root)
@@ -251,8 +256,8 @@ func (c *Core) onlyShorter(key recordKey) bool {
 }
 
 // heirs are the neighbors that a record goes on to: of an own one all; of
-// another node's those below us in the tree from whoever told it, but for those
-// to which that node has a healthy link: it tells them itself. So a change in a
+// another node's those below us in its tree, but for those
+// to which that node has a link that is not very slow: it tells them itself. So a change in a
 // full mesh is one message to each node, however much the tables disagree by
 // what is on its way.
 func (c *Core) heirs(f freshRecord) events.Set {
@@ -265,7 +270,7 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	}
 	below := c.below(root)
 	g := &c.graphNow().graph
-	slow := events.StepOf(slowFrom).Micros()
+	slow := events.StepOf(verySlow).Micros() // a busy machine has many links that look slow
 	for v := range below.All() {
 		if cost := g.Cost(f.key.node, v); cost != 0 && cost < slow && f.key.to != toSelf {
 			below.Remove(v)

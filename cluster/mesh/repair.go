@@ -101,7 +101,7 @@ func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 		l.tableLater = true // the change may be on its way
 		return
 	}
-	l.tableOpening = opening
+	l.tableOpening = opening || asked
 	c.differs(l, &l.tableDiffers)
 }
 
@@ -118,7 +118,7 @@ type sessions struct {
 	vector, table session
 	due           bool
 	tableAt       Time // no table is compared before
-	openingAt     Time // nor on a link that has just come up
+	openingAt     Time // nor where it is pressing
 }
 
 // compare starts comparisons, on the fastest link first; over a slow link only
@@ -145,7 +145,7 @@ func (c *Core) compare() {
 			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt)
 		}); l != nil {
 			l.tableDiffers, l.tableOpening = false, false
-			s.openingAt = c.now.Add(min(time.Duration(len(c.nodes.order))*tellEach/8, time.Second))
+			s.openingAt = c.now.Add(time.Duration(len(c.nodes.order)) * spaceEach)
 			s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
 			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
 			l.queue.rows = true

@@ -197,7 +197,7 @@ func (w *world) rest(bound time.Duration) {
 		if w.now.Sub(forgotten) > 20*time.Second { // somebody knew a younger record of it
 			forgotten = w.now
 			for _, n := range w.nodes {
-				if n.left {
+				if n.left && !n.clone { // a clone has the id of one that is here
 					w.forget(n)
 				}
 			}

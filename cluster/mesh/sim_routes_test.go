@@ -65,9 +65,8 @@ func routeMesh(seed uint64, size int, wire func(w *world, i, j int, p *wirePair)
 	return w
 }
 
-// The limit of time is 1.3 where no neighbor is served by a relay. Elsewhere it
-// only holds what is so: a neighbor that hears of a save over its slow link
-// before its relay has pulled it asks there, and stays with that pull.
+// The limit of time is 1.3. Between sites many ways cost nearly the same, and a
+// relay is asked only where it is half as fast again, so 1.5 is the most there.
 
 // TestRoutes counts what saves cost on meshes of many kinds: notices, pulls,
 // content sent in vain, and how long the last node waits against the optimum.
@@ -92,8 +91,8 @@ func TestRoutes(t *testing.T) {
 		slower float64 // limit of the time to the last node, in optimums
 	}{
 		{"uniform", 30, 1, uniform, true, 1.3},
-		{"random", 50, 1, random, false, 4},
-		{"three sites", 30, 1, sites, false, 2.5},
+		{"random", 50, 4, random, false, 1.3},
+		{"three sites", 30, 3, sites, false, 1.5},
 		{"chain", 12, 1, chain, false, 1.3},
 	}
 	for _, test := range tests {

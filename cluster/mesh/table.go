@@ -38,7 +38,9 @@ type node struct {
 	reachable   bool
 	unreachable Time // since when
 	seen        bool // was reachable in this life of the core
-	slowly      bool // the last path to it had a slow link
+	slowly      bool // no quick path has led to it for a while
+	quick       bool // the path to it has no slow link
+	quickAt     Time // when that was so last
 	dead        bool
 	dial        dial
 	blames      map[Drop]*blames

@@ -31,7 +31,9 @@ type logState struct {
 	pull     uint64
 	failures int
 	retryAt  Time
-	shunned  []int // slots of nodes that failed to give what they were known to hold
+	awaits   Time   // until when a relay is waited for
+	awaited  uint64 // for which sequence
+	shunned  []int  // slots of nodes that failed to give what they were known to hold
 }
 
 // origin is one node's share of the vector.

@@ -45,5 +45,6 @@ const (
 	LimboWithoutCap          // what waits for an admission is not bounded
 	StalledPullKept          // a pull that stands still is never given up
 	UnadmittedTaken          // the record of a node that nobody admitted is taken
+	AwaitsForEver            // a relay that should tell is waited for without end
 	StaleTree                // a change of the table does not change the ways that notices go
 )
