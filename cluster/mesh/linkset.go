@@ -201,8 +201,6 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		c.drop(from, DropStale)
 		return
 	}
-	if from.id == s.From {
-	}
 	if unknown && !own {
 		c.wait(limbo{from: from, links: s})
 	}

@@ -156,9 +156,10 @@ func (p *panel) draw(b *strings.Builder, sizes []float64, columns map[string][]f
 	x := logAxis(slices.Min(sizes), slices.Max(sizes), panelLeft+26, right-14)
 	y := logAxis(marks[0], marks[len(marks)-1], bottom, panelTop)
 	fmt.Fprintf(b, `<text x="%d" y="18" font-size="13" font-weight="600">%s</text>`+"\n", panelLeft, p.title)
+	decade := slices.IndexFunc(marks, func(m float64) bool { return math.Abs(math.Log10(m)-math.Round(math.Log10(m))) < 1e-9 }) // then each third
 	for i, m := range marks {
 		fmt.Fprintf(b, `<path d="M%d %.1fH%.0f" stroke="%s" stroke-opacity="0.25"/>`+"\n", panelLeft, y(m), right, grey)
-		if len(marks) <= 7 || i%3 == (len(marks)-1)%3 || math.Log10(m) == math.Trunc(math.Log10(m)) {
+		if len(marks) <= 7 || i%3 == decade%3 {
 			fmt.Fprintf(b, `<text x="%d" y="%.1f" text-anchor="end">%s</text>`+"\n", panelLeft-6, y(m)+4, thousands(m, 0))
 		}
 	}
