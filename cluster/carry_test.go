@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
@@ -23,7 +24,7 @@ func TestCarriedCommit(t *testing.T) {
 		}
 		n := Node{cfg: Config{Store: s}}
 		n.conns.init()
-		n.conns.linked[storage.NodeID{1}] = true
+		n.conns.linked[storage.NodeID{1}] = time.Millisecond
 		got := n.carry([]storage.Committed{{Commit: r.Commit, Content: r.Content, At: storage.LogPlace{Log: c.Log, Sequence: c.Sequence}}})
 		if got.at.Sequence != c.Sequence || len(got.body) == 0 || len(got.body) > mesh.MaxCarried {
 			t.Fatalf("%d bytes: carried %d bytes for %v", size, len(got.body), got.at)

@@ -38,8 +38,8 @@ type connections struct {
 	mu      sync.Mutex
 	pulls   map[storage.NodeID]*pullConn
 	dialing map[storage.NodeID]chan struct{}
-	joined  map[storage.NodeID]string // address by which a node was joined
-	linked  map[storage.NodeID]bool
+	joined  map[storage.NodeID]string        // address by which a node was joined
+	linked  map[storage.NodeID]time.Duration // the round trip when the link came up
 	guests  map[storage.NodeID]*guest
 	closed  bool
 }
@@ -48,7 +48,7 @@ func (c *connections) init() {
 	c.pulls = make(map[storage.NodeID]*pullConn)
 	c.dialing = make(map[storage.NodeID]chan struct{})
 	c.joined = make(map[storage.NodeID]string)
-	c.linked = make(map[storage.NodeID]bool)
+	c.linked = make(map[storage.NodeID]time.Duration)
 	c.guests = make(map[storage.NodeID]*guest)
 }
 
@@ -193,7 +193,7 @@ func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 	defer n.files.up(peer)
 	n.health.up(peer)
 	n.conns.mu.Lock()
-	n.conns.linked[peer] = true
+	n.conns.linked[peer] = rtt
 	few := len(n.conns.linked) <= eagerPulls
 	n.conns.mu.Unlock()
 	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkUp(now, peer, mesh.LinkInfo{RTT: rtt, Address: remote}) })

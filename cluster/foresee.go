@@ -8,6 +8,11 @@ import (
 	"github.com/erwik/erwik/storage"
 )
 
+// foreseeWithin is the longest round trip of a link on which a commit is asked for
+// before its notice is checked. On longer ones a relay may be quicker, and what
+// the origin is asked for travels in vain.
+const foreseeWithin = 20 * time.Millisecond
+
 // foresight keeps the commit that came along with its notice for the pull that
 // the notice leads to. Where none came, it asks the origin for the one commit of
 // its notice before the core has checked the notice's signature: on a quick
@@ -52,7 +57,7 @@ func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 		return
 	}
 	n.conns.mu.Lock()
-	conn := n.conns.pulls[peer]
+	conn, rtt := n.conns.pulls[peer], n.conns.linked[peer]
 	n.conns.mu.Unlock()
 	f := &n.foresight
 	f.mu.Lock()
@@ -68,7 +73,7 @@ func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 		f.asked[peer] = &foreseen{span: storage.Span{Log: log, After: sequence - 1, UpTo: sequence}, carried: body, start: time.Now()}
 		return
 	}
-	if conn == nil || f.busy[log] > 0 || old != nil && old.conn == conn && old.span.Log == log && old.span.UpTo == sequence {
+	if conn == nil || rtt > foreseeWithin || f.busy[log] > 0 || old != nil && old.conn == conn && old.span.Log == log && old.span.UpTo == sequence {
 		return
 	}
 	span := storage.Span{Log: log, After: sequence - 1, UpTo: sequence}
