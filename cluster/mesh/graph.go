@@ -123,6 +123,7 @@ func (c *Core) reach() {
 			if n.reachable {
 				n.reachable = false
 				n.unreachable = c.now
+				n.slowly = c.slowlyReached(n)
 			}
 			continue
 		}
@@ -135,12 +136,18 @@ func (c *Core) reach() {
 			n.quickAt = c.now
 		}
 		n.quick = quick
-		n.slowly = !quick && (n.quickAt == 0 || c.now.Sub(n.quickAt) > quickFor) // the last way to a node that goes is often a bad one
+		n.slowly = c.slowlyReached(n)
 		if n.dead {
 			n.dead = false
 			c.alarm(Alarm{Kind: AlarmAlive, Node: n.id, Text: "reachable again"})
 		}
 	}
+}
+
+// slowlyReached reports whether no quick way has led to n for a while: the last way
+// to a node that goes is often a bad one.
+func (c *Core) slowlyReached(n *node) bool {
+	return !n.quick && (n.quickAt == 0 || c.now.Sub(n.quickAt) > quickFor)
 }
 
 // plan is the planner's answer for this table, computed once.

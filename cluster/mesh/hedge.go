@@ -11,6 +11,10 @@ import (
 // which the core does not see time pass.
 const hedgeAfter = TickEvery
 
+// lateMost bounds what one pull can teach: no neighbor can keep all others from
+// having a second source.
+const lateMost = 500 * time.Millisecond
+
 // hedgeShare is how many pulls go by for each that may have a second source, and
 // hedgesMost how many such may be saved up.
 const (
@@ -34,7 +38,10 @@ func (c *Core) tickHedges() {
 
 // noteBegin learns how late pulls begin just now.
 func (b *pullBook) noteBegin(now Time, p *pull) {
-	late := max(now.Sub(p.started)-p.expected, 0)
+	if p.from.link.slow {
+		return // it says nothing of the others
+	}
+	late := min(max(now.Sub(p.started)-p.expected, 0), lateMost)
 	b.late += (late - b.late) / 4
 }
 

@@ -66,6 +66,9 @@ const (
 	MaxWords = 50
 )
 
+// maxSkips is how many heartbeats with another table pass while the own one changes.
+const maxSkips = 4
+
 // offers is to how many neighbors a table that has settled is named at once.
 const offers = 3
 
@@ -110,12 +113,13 @@ const (
 	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told
 	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
 	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the longest time between two tellings of own links that come up one after the other
-	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two tellings of a table that has changed
+	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two comparisons of tables that are not pressing
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
 	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
 	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
 	recordsEach  = 20 * time.Millisecond  // for each own link: how long they wait if they make no node reachable
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something
+	drilledFor   = 20 * time.Second       // tables that differ as they did are not compared again for so long; then what was on its way would be here
 	tableSure    = 2 * time.Second        // no change for so long: it means that something is missing
 	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks

@@ -47,20 +47,20 @@ type link struct {
 	named   named
 	knows   events.Set // nodes that the neighbor is known to know
 	told    named      // what we named last
-	toldAt  Time
 	quota   quota
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
-	compared                    bool  // the first summary of this link was compared
 	tableOpening                bool  // tableDiffers since the opening summary, or since the neighbor said that much is new
 	poked                       Time  // when the neighbor was last told that much is new
 	tableLater                  bool  // compare tables once ours has settled
 	tableAsked                  bool  // the neighbor was asked for the hash of its table, to compare
-	skips                       int   // heartbeats that differed while commits came
+	skips, tableSkips           int   // heartbeats that differed while commits came, or words
+	pokeAt                      Time  // before, nothing that the neighbor says is pressing
 	compareAt, tableAt          Time  // not compared again before
 	drilled                     named // at the last comparison: theirs
 	drilledOwn                  named
+	drilledAt                   Time // when tables were
 }
 
 // named are the three hashes of a summary.
@@ -289,7 +289,9 @@ func (c *Core) acknowledged(l *link, number uint64) {
 		l.srtt += (sample - l.srtt) / 8
 	}
 	c.agePull(l)
-	l.samples[0], l.samples[1] = l.samples[1], sample
+	if !f.carries || sample >= healthyTo {
+		l.samples[0], l.samples[1] = l.samples[1], sample
+	}
 	l.srtt = max(l.srtt, 1)
 	l.flight = nil
 	before := l.usable()

@@ -18,6 +18,7 @@ type eventState struct {
 	has     events.Set       // nodes that have it: those that sent it
 	passed  events.Set       // names passed on, each once: told, or left open in a copy
 	pending events.Set       // names left open to us, until the commit is held here
+	pool    events.Set       // as it was when the first of them were
 	ready   bool             // may be passed on: a commit is held here; others at once
 }
 
@@ -146,7 +147,7 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 		return
 	}
 	if s == nil {
-		s = &eventState{event: *e, sum: e.Checksum(), log: l, heard: from, exclude: *exclude}
+		s = &eventState{event: *e, sum: e.Checksum(), log: l, heard: from, exclude: *exclude, pool: c.nodes.pool}
 		c.events.add(s)
 	}
 	s.has.Add(from.slot)
@@ -297,7 +298,9 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	c.story.add(t)
 	c.tellReaders(s)
 	s.ready = true
-	open := s.pending
+	open := c.nodes.pool // those who came to the pool since are open, too
+	open.RemoveAll(&s.pool)
+	open.AddAll(&s.pending)
 	s.pending = events.Set{}
 	c.forward(s, open, s.heard)
 	return true

@@ -236,7 +236,7 @@ func (b *builder) fillRest() {
 			q.jobs = q.jobs[1:]
 		}
 	}
-	if q.rows && !b.full && b.add(&rowsItem{b.core.rowList()}) {
+	if q.rows && !b.full && b.addRows() {
 		q.rows, b.firm = false, true
 	}
 	for len(q.records) > 0 && !b.full {
@@ -246,6 +246,20 @@ func (b *builder) fillRest() {
 		b.summary(0)
 		q.ending = false
 	}
+}
+
+// addRows adds the table's rows. In a large mesh they are longer than a frame
+// should be; on a healthy link they go all the same, so that nothing waits behind them for ever.
+func (b *builder) addRows() bool {
+	it := &rowsItem{b.core.rowList()}
+	if b.link.slow {
+		return b.add(it)
+	}
+	if whole := it.append(b.body); len(whole) <= MaxFrame-64 {
+		b.body = whole
+		return true
+	}
+	return b.add(it)
 }
 
 // record adds a record of the table and takes it off the queue if it fits.
@@ -380,5 +394,4 @@ func (b *builder) summary(flags byte) {
 	}
 	b.body = s.append(b.body)
 	l.told = named{s.pool, s.table, s.vector}
-	l.toldAt = c.now
 }

@@ -160,19 +160,21 @@ func (c *Core) queueHolder(to *node, log *logState, n *node) {
 
 // hint tells those below us that we hold more of a log, where no event was heard:
 // below us in the tree from its owner, which is the same for all who have the
-// same table, whoever they pulled from; where no way leads to the owner, in the
-// tree from our source.
+// same table, whoever they pulled from, and in the tree from our source, which
+// leads to the owner too, if what was found is of its own.
 func (c *Core) hint(l *logState) {
 	if planted.Now == planted.NoHint {
 		return
 	}
 	root := c.self
-	if owner := c.nodes.byID[l.id.Node]; owner != nil && owner.member() && owner.reachable {
-		root = owner.slot
-	} else if l.source != nil {
+	if l.source != nil {
 		root = l.source.slot
 	}
 	below := c.below(root)
+	if owner := c.nodes.byID[l.id.Node]; owner != nil && owner.member() && owner.reachable {
+		also := c.below(owner.slot)
+		below.AddAll(&also)
+	}
 	for v := range below.All() {
 		n := c.nodes.at(v)
 		if v != root && n.holding(l) < l.held && n.link != nil && n.link.usable() {
@@ -271,6 +273,9 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	below := c.below(root)
 	g := &c.graphNow().graph
 	slow := events.StepOf(verySlow).Micros() // a busy machine has many links that look slow
+	if f.costOnly {
+		slow = events.StepOf(slowFrom).Micros() // over those, nobody says what they cost
+	}
 	for v := range below.All() {
 		if cost := g.Cost(f.key.node, v); cost != 0 && cost < slow && f.key.to != toSelf {
 			below.Remove(v)

@@ -52,7 +52,7 @@ func (c *Core) receiveSummary(n *node, s *summaryItem) {
 	c.shareAll()
 	opening := s.flags&summaryFirst != 0
 	c.compareVector(l, s, opening)
-	c.compareTable(l, s, opening && l.newcomer(c.now) || s.flags&summaryTable != 0)
+	c.compareTable(l, s, opening && l.newcomer(c.now))
 }
 
 func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
@@ -92,16 +92,22 @@ func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
 		l.tableDiffers, l.tableAsked = false, false
 		return
 	}
-	if l.drilled.table == s.table && l.drilledOwn.table == c.nodes.sum {
+	if l.drilled.table == s.table && l.drilledOwn.table == c.nodes.sum && c.now.Sub(l.drilledAt) < drilledFor {
 		return
 	}
 	asked := l.tableAsked
 	l.tableAsked = false
-	if !opening && (c.now < l.tableAt && !asked || c.now.Sub(c.nodes.changed) < tableQuiet) {
+	if poked := s.flags&summaryTable != 0 && c.now >= l.pokeAt; poked {
+		l.pokeAt = c.now.Add(4 * time.Duration(len(c.nodes.order)) * spaceEach)
+		opening = true
+	}
+	if !opening && (c.now < l.tableAt && !asked || c.now.Sub(c.nodes.changed) < tableQuiet) && l.tableSkips < maxSkips {
 		l.tableLater = true // the change may be on its way
+		l.tableSkips++      // but a table that never rests is compared in the end
 		return
 	}
-	l.tableOpening = opening || asked || c.now.Sub(c.nodes.changed) > tableSure
+	l.tableSkips = 0
+	l.tableOpening = l.tableDiffers && l.tableOpening || opening || asked || c.now.Sub(c.nodes.changed) > tableSure
 	c.differs(l, &l.tableDiffers)
 }
 
@@ -144,10 +150,12 @@ func (c *Core) compare() {
 		if l := c.pickLink(func(l *link) bool {
 			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt)
 		}); l != nil {
-			l.tableDiffers, l.tableOpening = false, false
 			s.openingAt = c.now.Add(time.Duration(len(c.nodes.order)) * spaceEach)
-			s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
-			l.drilled.table, l.drilledOwn.table = l.named.table, c.nodes.sum
+			if !l.tableOpening { // what is pressing does not hold up what is not
+				s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
+			}
+			l.tableDiffers, l.tableOpening = false, false
+			l.drilled.table, l.drilledOwn.table, l.drilledAt = l.named.table, c.nodes.sum, c.now
 			l.queue.rows = true
 			l.tableAt = c.now.Add(c.beat(l) / 2)
 			c.sessions.table = c.newSession(l)
