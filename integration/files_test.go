@@ -157,6 +157,7 @@ func (n *node) parts() (bytes int64) {
 // hours, edits of 1 KiB pass them. When the link is mended the file comes whole,
 // from where it was.
 func TestFileOverSlowLink(t *testing.T) {
+	t.Parallel() // it waits for a slow link most of the time
 	w := newNetwork(t, "e1", "e2")
 	w.throttle("e1", "e2", "2kbit")
 	e1 := w.node("e1").start().awaitReady()

@@ -13,6 +13,7 @@ import (
 // TestIdleSlowLink lets a link of 2,000 bit/s rest: it carries next to nothing,
 // and nothing reconnects. ERWIK_IDLE_MINUTES sets for how long.
 func TestIdleSlowLink(t *testing.T) {
+	t.Parallel() // it waits for a slow link most of the time
 	minutes := 2
 	if v, err := strconv.Atoi(os.Getenv("ERWIK_IDLE_MINUTES")); err == nil {
 		minutes = v

@@ -12,6 +12,7 @@ import (
 // seconds later and are discarded; nobody is declared dead. Then E2 is killed
 // and E3 still gets every save, over the slow link.
 func TestSlowLink(t *testing.T) {
+	t.Parallel() // it waits for a slow link most of the time
 	w := newNetwork(t, "e1", "e2", "e3")
 	w.throttle("e1", "e3", "2kbit")
 	e1 := w.node("e1").start().awaitReady()
