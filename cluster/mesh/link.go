@@ -289,9 +289,7 @@ func (c *Core) acknowledged(l *link, number uint64) {
 		l.srtt += (sample - l.srtt) / 8
 	}
 	c.agePull(l)
-	if !f.carries || sample >= healthyTo {
-		l.samples[0], l.samples[1] = l.samples[1], sample
-	}
+	l.samples[0], l.samples[1] = l.samples[1], sample // of carried commits too: on a thin link they are all there is
 	l.srtt = max(l.srtt, 1)
 	l.flight = nil
 	before := l.usable()
