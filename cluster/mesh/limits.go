@@ -128,7 +128,6 @@ const (
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
-	newcomerSlow = 60 * time.Second
 	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link
 	holdersSlow  = 5 * time.Second
 	sentFor      = 5 * time.Minute  // a record that went over a slow link is not repeated for so long
