@@ -128,7 +128,7 @@ const (
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
-	holdersEvery = TickEvery // how long what we hold waits for company on a healthy link
+	holdersEvery = TickEvery              // how long what we hold waits for company on a healthy link
 	holdersSlow  = 5 * time.Second
 	sentFor      = 5 * time.Minute  // a record that went over a slow link is not repeated for so long
 	gateFor      = 20 * time.Second // on a slow link, how long a notice may hold back the next while the neighbor pulls
