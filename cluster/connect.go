@@ -26,6 +26,11 @@ const (
 	eagerPulls = 16
 	// redialEvery is the time between two tries to connect while one is under way.
 	redialEvery = 3 * time.Second
+	// giveWayFrom is how long a dial has waited for its first answer that leaves the
+	// other end giveWay to make the link, and looks for it each giveWayLook.
+	giveWayFrom = 500 * time.Millisecond
+	giveWay     = redialEvery + time.Second
+	giveWayLook = 100 * time.Millisecond
 	// meshKeepAlive is the time between TCP's own probes of an idle connection,
 	// at both ends. Heartbeats find a dead link sooner; these only keep address
 	// translators from forgetting the pull connection. At the usual 15 s they
@@ -129,9 +134,14 @@ func timedOut(err error) bool {
 func (n *Node) dialTLS(ctx context.Context, address, proto string, want storage.NodeID) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTime)
 	defer cancel()
+	began := time.Now()
 	conn, err := n.cfg.Dial(ctx, address)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
+	}
+	if proto == protoLink && n.givesWay(ctx, want, time.Since(began)) {
+		conn.Close()
+		return nil, errLinked
 	}
 	counted := &countedConn{Conn: conn}
 	secure := tls.Client(counted, n.clientTLS(proto, want))
@@ -146,6 +156,28 @@ func (n *Node) dialTLS(ctx context.Context, address, proto string, want storage.
 	return secure, nil
 }
 
+// givesWay reports whether the far end has made the link meanwhile. A dial that
+// waited for its first answer waited for a network to come back, and the far end has
+// most likely been dialling too. Two links cost two handshakes, and one of them
+// is thrown away with what it carries: so the higher id leaves the lower one a
+// moment to make it.
+func (n *Node) givesWay(ctx context.Context, peer storage.NodeID, waited time.Duration) bool {
+	_, up := n.hub.UpSince(peer)
+	if up || waited < giveWayFrom || n.self.Compare(peer) < 0 {
+		return up
+	}
+	look := time.NewTicker(giveWayLook)
+	defer look.Stop()
+	for end := time.Now().Add(giveWay); !up && time.Now().Before(end); _, up = n.hub.UpSince(peer) {
+		select {
+		case <-look.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return up
+}
+
 // dialAny tries the addresses of a node in turn.
 func (n *Node) dialAny(ctx context.Context, id storage.NodeID, addresses []string, proto string) (*tls.Conn, error) {
 	n.conns.mu.Lock()
@@ -156,8 +188,8 @@ func (n *Node) dialAny(ctx context.Context, id storage.NodeID, addresses []strin
 	err := fmt.Errorf("no address of node %s is known", id)
 	for _, address := range addresses {
 		var conn *tls.Conn
-		if conn, err = n.dialTLS(ctx, address, proto, id); err == nil {
-			return conn, nil
+		if conn, err = n.dialTLS(ctx, address, proto, id); err == nil || errors.Is(err, errLinked) {
+			return conn, err
 		}
 	}
 	return nil, err

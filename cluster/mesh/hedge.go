@@ -15,22 +15,41 @@ const hedgeAfter = TickEvery
 // having a second source.
 const lateMost = 500 * time.Millisecond
 
-// hedgeShare is how many pulls go by for each that may have a second source, and
-// hedgesMost how many such may be saved up.
+// hedgeShare is how many commits are pulled for each that a second source may be
+// asked for, hedgesFirst for how many one may be at first, and hedgesMost how
+// many such may be saved up: a pull of more commits has no second source, but goes
+// elsewhere when nothing has come for pullHealthy.
 const (
-	hedgeShare = 16
-	hedgesMost = 4
+	hedgeShare  = 16
+	hedgesFirst = 4
+	hedgesMost  = 32
 )
+
+// patienceEach is how much longer a pull is left to its source for each of its
+// commits, up to patienceMost: no reader waits for that of many, and asking
+// for it again is dear.
+const (
+	patienceEach = 25 * time.Millisecond
+	patienceMost = 5 * time.Second
+)
+
+// patience is how much longer p is left to its source than a pull of one commit.
+func (p *pull) patience() time.Duration {
+	return min(time.Duration(min(p.size(), 1<<20))*patienceEach, patienceMost+patienceEach) - patienceEach
+}
 
 // tickHedges asks a second source where the first bytes of a pull are late:
 // after twice the time in which they were expected, as pulls go just now. Where
 // all are late, as on a machine that is busy, a second source is no quicker. Whoever
-// answers first goes on, the other one is cancelled. One pull in hedgeShare has a
-// second source at most (J. Dean, L. A. Barroso: The Tail at Scale, 2013).
+// answers first goes on, the other one is cancelled. One commit in hedgeShare is
+// asked for twice at most (J. Dean, L. A. Barroso: The Tail at Scale, 2013).
 func (c *Core) tickHedges() {
 	b := &c.pulls
 	for _, p := range slices.Clone(b.open) {
-		if !p.begun && p.rival == nil && b.hedges >= hedgeShare && c.now.Sub(p.started) >= max(2*(p.expected+b.late), hedgeAfter) {
+		if p.begun || p.rival != nil || b.hedges < hedgeShare*p.commits() {
+			continue
+		}
+		if c.now.Sub(p.started) >= max(2*(p.expected+b.late), hedgeAfter)+p.patience() {
 			c.hedge(p)
 		}
 	}
@@ -72,7 +91,7 @@ func (c *Core) hedge(p *pull) {
 	}
 	p.rival = r
 	b.open = append(b.open, r)
-	b.hedges -= hedgeShare
+	b.hedges -= hedgeShare * p.commits()
 	c.count.Pulls++
 	c.count.Hedges++
 	c.out.Pull = append(c.out.Pull, Pull{ID: r.id, From: best.id, Ranges: r.ranges})
@@ -95,6 +114,9 @@ func (p *pull) size() (n uint64) {
 	}
 	return n
 }
+
+// commits is size within what a second source may be asked for, at least 1.
+func (p *pull) commits() int { return int(min(max(p.size(), 1), hedgesMost+1)) }
 
 // begin notes that p brings something; its rival is not needed any more.
 func (c *Core) begin(p *pull) {

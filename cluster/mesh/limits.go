@@ -66,7 +66,8 @@ const (
 	MaxWords = 50
 )
 
-// maxSkips is how many heartbeats with another table pass while the own one changes.
+// maxSkips is how many heartbeats with another table pass while the own one changes,
+// and with another vector while commits come.
 const maxSkips = 4
 
 // offers is to how many neighbors a table that has settled is named at once.
@@ -76,15 +77,16 @@ const offers = 3
 const (
 	TickEvery = 50 * time.Millisecond
 
-	heartbeatHealthy = 15 * time.Second
-	heartbeatEach    = 400 * time.Millisecond // for each node of the pool, where that is more
-	heartbeatMost    = 30 * time.Second
-	heartbeatYoung   = 2 * time.Second // the first ones of a link, which measure it
-	heartbeatsYoung  = 3
-	heartbeatSlow    = 60 * time.Second
-	heartbeatNew     = 15 * time.Second // the first ones after a link became slow
-	heartbeatsNew    = 8
-	heartbeatBytes   = 400 // of IP traffic that one heartbeat and its answer take
+	heartbeatHealthy   = 15 * time.Second
+	heartbeatEach      = 400 * time.Millisecond // for each node of the pool, where that is more
+	heartbeatMost      = 30 * time.Second
+	heartbeatYoung     = 2 * time.Second       // the first ones of a link, which measure it
+	heartbeatYoungEach = 80 * time.Millisecond // for each node of the pool, where that is more
+	heartbeatsYoung    = 3
+	heartbeatSlow      = 60 * time.Second
+	heartbeatNew       = 15 * time.Second // the first ones after a link became slow
+	heartbeatsNew      = 8
+	heartbeatBytes     = 400 // of IP traffic that one heartbeat and its answer take
 
 	slowFrom   = 500 * time.Millisecond // a link is slow from here
 	verySlow   = 4 * slowFrom           // so slow that others pass on what a node says of itself
@@ -125,6 +127,8 @@ const (
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
+	laterMost    = 3 * quietFor           // a comparison of vectors waits for commits to come no longer
+	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long

@@ -51,6 +51,8 @@ type link struct {
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
+	vectorLater                 Time  // since when comparing vectors waits for commits to come; 0: it does not
+	vectorOpening               bool  // vectorDiffers since the link came up, and it may bring what no other does
 	tableOpening                bool  // tableDiffers since the opening summary, or since the neighbor said that much is new
 	poked                       Time  // when the neighbor was last told that much is new
 	tableLater                  bool  // compare tables once ours has settled
@@ -157,7 +159,7 @@ func (l *link) ackLimit() time.Duration {
 // may be slower.
 func (c *Core) beat(l *link) time.Duration {
 	if !l.slow && l.beats < heartbeatsYoung {
-		return heartbeatYoung
+		return max(heartbeatYoung, min(time.Duration(len(c.nodes.order))*heartbeatYoungEach, heartbeatHealthy))
 	}
 	if !l.slow {
 		every := min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)

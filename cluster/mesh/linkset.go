@@ -125,7 +125,7 @@ func (t *table) space(now Time) {
 	if most := time.Duration(len(t.order)) * spaceEach; now.Sub(t.ownSaid) > 2*max(t.ownSpaced, ownEvery) {
 		t.ownSpaced = 0
 	} else {
-		t.ownSpaced = min(max(2*t.ownSpaced, ownEvery), max(ownEvery, most))
+		t.ownSpaced = max(ownEvery, most)
 	}
 	t.ownSaid = now
 }

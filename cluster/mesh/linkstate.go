@@ -25,6 +25,7 @@ func (c *Core) tickLink(l *link) {
 		c.touch(l)
 	}
 	c.classify(l)
+	c.tickLater(l)
 	if l.usable() && c.now >= l.beatAt {
 		l.queue.beat = true
 		l.beatAt = c.now.Add(c.beat(l))

@@ -31,10 +31,10 @@ type pullBook struct {
 	nextID  uint64
 	average int64         // bytes that a commit takes on the wire
 	late    time.Duration // smoothed: how much later than expected pulls have begun
-	hedges  int           // hedgeShare for each second source that may be asked
+	hedges  int           // hedgeShare for each commit that a second source may be asked for
 }
 
-func (b *pullBook) init() { b.average, b.hedges = 512, hedgesMost*hedgeShare }
+func (b *pullBook) init() { b.average, b.hedges = 512, hedgesFirst*hedgeShare }
 
 func (b *pullBook) find(id uint64) *pull {
 	for _, p := range b.open {
@@ -139,6 +139,13 @@ func (c *Core) considerFaster(l *logState) {
 	if p == nil || !p.from.link.slow || p.rival != nil {
 		return
 	}
+	patience := p.patience()
+	if p.from.link.slowly == 0 { // it may be a hiccup
+		patience *= 4
+	}
+	if c.now.Sub(p.started) < patience {
+		return
+	}
 	best, _ := c.bestSource(l, l.shunned)
 	if best == nil || best == p.from || best.link.slow {
 		return
@@ -172,7 +179,7 @@ func (c *Core) dispatch() {
 	b.wanted = keep
 	for _, p := range made {
 		p.expected = c.expected(p.from, 1)
-		b.hedges = min(b.hedges+1, hedgesMost*hedgeShare)
+		b.hedges = min(b.hedges+p.commits(), hedgesMost*hedgeShare)
 		c.count.Pulls++
 		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges, Big: p.big() && !p.from.link.slow})
 		c.share(p)
@@ -368,6 +375,12 @@ func (c *Core) tickPulls() {
 		limit := pullHealthy
 		if p.from.link.slow {
 			limit = pullSlow
+			for _, l := range p.logs {
+				c.considerFaster(l)
+			}
+		}
+		if c.pulls.find(p.id) == nil {
+			continue
 		}
 		if c.now.Sub(p.progress) > max(limit, 4*p.expected) {
 			c.out.Cancel = append(c.out.Cancel, p.id)

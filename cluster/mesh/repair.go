@@ -69,22 +69,65 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 		return
 	}
 	if opening {
+		l.vectorOpening = l.vectorDiffers && l.vectorOpening || l.newcomer(c.now)
 		c.differs(l, &l.vectorDiffers)
 		return
 	}
 	if c.cfg.noRepair || c.now < l.compareAt || l.drilled.vector == s.vector && l.drilledOwn.vector == c.vector.sum {
 		return
 	}
-	busy := len(c.pulls.open) > 0 || c.now.Sub(c.vector.appended) < quietFor
-	if busy && l.skips < 3 {
-		l.skips++
-		if !l.slow {
-			l.beatAt = min(l.beatAt, c.now.Add(quietFor))
-		}
+	if c.arriving() && l.skips < maxSkips {
+		c.compareLater(l)
 		return
 	}
-	l.skips = 0
+	l.skips, l.vectorOpening = 0, true
 	c.differs(l, &l.vectorDiffers)
+}
+
+// arriving reports whether commits are on their way here, or were a moment ago: a
+// differing vector may mean just that.
+func (c *Core) arriving() bool {
+	return len(c.pulls.open) > 0 || c.now.Sub(c.vector.appended) < quietFor
+}
+
+// compareLater leaves a comparison until commits have come.
+func (c *Core) compareLater(l *link) {
+	l.vectorDiffers = false
+	l.skips++
+	if !l.slow && l.vectorLater == 0 {
+		l.vectorLater = c.now
+	}
+}
+
+// tickLater asks the neighbors on links where a comparison was left for later
+// whether vectors still differ: when no more commits come, or when that has gone on
+// for long.
+func (c *Core) tickLater(l *link) {
+	if l.vectorLater == 0 || c.arriving() && c.now.Sub(l.vectorLater) < laterMost {
+		return
+	}
+	if c.arriving() {
+		l.skips = maxSkips
+	}
+	l.vectorLater = 0
+	l.beatAt = min(l.beatAt, c.now.Add(c.jitter(quietFor/2)))
+}
+
+// vectorDue reports whether to compare vectors over l now. After a cut many links
+// open at once, and most neighbors on them hold the same: while what one
+// comparison has found is being pulled, one more follows in sessionEach if the
+// link may bring what no other does, and else none.
+func (c *Core) vectorDue(l *link) bool {
+	switch {
+	case !l.vectorDiffers:
+		return false
+	case l.vectorOpening:
+		return len(c.pulls.open) == 0 || c.now >= c.sessions.vectorAt
+	case c.arriving():
+		c.compareLater(l)
+		return false
+	}
+	return true
 }
 
 func (c *Core) compareTable(l *link, s *summaryItem, opening bool) {
@@ -123,6 +166,7 @@ func (c *Core) differs(l *link, what *bool) {
 type sessions struct {
 	vector, table session
 	due           bool
+	vectorAt      Time // while commits are being pulled, no vector is compared before
 	tableAt       Time // no table is compared before
 	openingAt     Time // nor where it is pressing
 }
@@ -135,8 +179,9 @@ func (c *Core) compare() {
 	}
 	c.sessions.due = false
 	if c.sessions.vector.with == nil {
-		if l := c.pickLink(func(l *link) bool { return l.vectorDiffers }); l != nil {
-			l.vectorDiffers = false
+		if l := c.pickLink(c.vectorDue); l != nil {
+			c.sessions.vectorAt = c.now.Add(sessionEach)
+			l.vectorDiffers, l.vectorOpening = false, false
 			l.drilled.vector, l.drilledOwn.vector = l.named.vector, c.vector.sum
 			l.queue.origins = true
 			l.compareAt = c.now.Add(c.beat(l) / 2)

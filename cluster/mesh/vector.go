@@ -200,11 +200,12 @@ func (c *Core) setHolding(n *node, l *logState, sequence uint64) {
 }
 
 // learnHolding takes the word of from (n itself or one who knows) that n holds l
-// up to sequence, tells whoever told us of l, and wants what is missing here.
+// up to sequence, tells whoever told us of it by an event, and wants what is
+// missing here.
 func (c *Core) learnHolding(n *node, l *logState, sequence uint64, from *node) {
 	if sequence > n.holding(l) {
 		c.setHolding(n, l, sequence)
-		if up := l.up; up != nil && up != n && up != from {
+		if up := l.up; up != nil && up != n && up != from && c.events.commits[logPlace{l, sequence}] != nil {
 			c.queueHolder(up, l, n)
 		}
 	}

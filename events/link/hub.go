@@ -93,6 +93,9 @@ func Open(self storage.NodeID, handler Handler, log *slog.Logger) (*Hub, error) 
 	if err == nil {
 		_, err = h.local.Subscribe("e.*", h.fromDialers)
 	}
+	if err == nil { // until the server knows of it, a dialer's first word would be lost
+		err = h.local.FlushTimeout(handshakeTime)
+	}
 	if err != nil {
 		srv.Shutdown()
 		return nil, fmt.Errorf("connect to the link server: %w", err)
