@@ -18,10 +18,11 @@ import (
 const (
 	// A TLS handshake takes 13 s on a link of 2,000 bit/s, more when it is busy.
 	handshakeTime = 60 * time.Second
-	// eagerPull is up to which round trip the dialer of a link opens the pull
-	// connection at once; on slower links the first pull opens it.
-	eagerPull = 200 * time.Millisecond
-	// eagerPulls is how many neighbors a node has at most when it does that: with
+	// eagerPull is up to which round trip the pull connection is opened eagerAfter
+	// a link has come up; on slower links the first pull opens it.
+	eagerPull  = 200 * time.Millisecond
+	eagerAfter = 2 * time.Second
+	// eagerPulls is how many nodes a mesh has at most in which that is done: with
 	// more, one of those that have a commit has a pull connection already.
 	eagerPulls = 16
 	// redialEvery is the time between two tries to connect while one is under way.
@@ -226,15 +227,31 @@ func (n *Node) Up(peer storage.NodeID, rtt time.Duration, remote string) {
 	n.health.up(peer)
 	n.conns.mu.Lock()
 	n.conns.linked[peer] = rtt
-	few := len(n.conns.linked) <= eagerPulls
 	n.conns.mu.Unlock()
 	n.put(func(c *mesh.Core, now mesh.Time) { c.LinkUp(now, peer, mesh.LinkInfo{RTT: rtt, Address: remote}) })
-	if rtt > 0 && rtt < eagerPull && few {
-		n.spawn(func() {
-			if _, err := n.pullConn(n.ctx, peer); err != nil {
-				n.log.Debug("open the pull connection", "node", peer.Short(), "err", err)
-			}
-		})
+	if rtt > 0 && rtt < eagerPull {
+		n.spawn(func() { n.openEarly(peer) })
+	}
+}
+
+// openEarly opens the pull connection to a neighbor before it is needed, if the
+// mesh is known to be small by then.
+func (n *Node) openEarly(peer storage.NodeID) {
+	select {
+	case <-time.After(eagerAfter):
+	case <-n.ctx.Done():
+		return
+	}
+	n.conns.mu.Lock()
+	_, linked := n.conns.linked[peer]
+	n.conns.mu.Unlock()
+	nodes := 0
+	n.do(func(c *mesh.Core, _ mesh.Time) { nodes = len(c.Records()) })
+	if !linked || nodes > eagerPulls {
+		return
+	}
+	if _, err := n.pullConn(n.ctx, peer); err != nil {
+		n.log.Debug("open the pull connection", "node", peer.Short(), "err", err)
 	}
 }
 

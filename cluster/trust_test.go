@@ -93,6 +93,9 @@ func TestGreedyPuller(t *testing.T) {
 		}
 		return nil
 	})
+	if _, err := b.pullConn(t.Context(), a.self); err != nil { // what is over its share is refused, not the first
+		t.Fatal(err)
+	}
 	closed := make(chan struct{}, 64)
 	for range maxPullConns + 8 {
 		conn, err := b.dialTLS(t.Context(), a.address(), protoPull, a.self)

@@ -133,6 +133,7 @@ const (
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	holdersEvery = TickEvery              // how long what we hold waits for company on a healthy link
+	holdersEach  = 10 * time.Millisecond  // for each node of the pool, where that is more
 	holdersSlow  = 5 * time.Second
 	sentFor      = 5 * time.Minute  // a record that went over a slow link is not repeated for so long
 	gateFor      = 20 * time.Second // on a slow link, how long a notice may hold back the next while the neighbor pulls

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"slices"
+	"time"
 
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
@@ -341,7 +342,7 @@ func (b *builder) loose() {
 		b.summary(0)
 		q.answer = false
 	}
-	wait := holdersEvery
+	wait := max(holdersEvery, time.Duration(len(b.core.nodes.order))*holdersEach)
 	if l.slow {
 		wait = holdersSlow
 	}
