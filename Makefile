@@ -62,9 +62,10 @@ scale: ## count what a save costs as the simulated mesh grows, as a table and cu
 bench: build ## run the benchmarks beside their limits
 	$(GO) run ./integration/bench -erwik bin/erwik
 
-fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each
-	@for f in $(DECODERS); do echo "$$f"; \
-	  $(GO) test -run '^$$' -fuzz "^$${f##*:}$$" -fuzztime 20s ./$${f%%:*} || exit 1; done
+fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each, two at a time
+	@printf '%s\n' $(DECODERS) | xargs -P 2 -I{} bash -c 'f={}; \
+	  out=$$($(GO) test -run "^$$" -fuzz "^$${f##*:}$$" -fuzztime 20s -parallel 1 ./$${f%%:*} 2>&1); s=$$?; \
+	  echo "$$f"; echo "$$out"; [ $$s = 0 ] || exit 255'
 
 nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
 	$(MAKE) sim SEEDS=10000
@@ -73,9 +74,11 @@ nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow 
 	ERWIK_KILLS=1000 ERWIK_IDLE_MINUTES=15 $(GO) test -v -count=1 -timeout 2h -run 'TestKillNine|TestIdleSlowLink|TestFifty' ./integration
 	$(MAKE) fuzz FUZZTIME=2m
 
-fuzz: ## run each fuzz target for 20 s
-	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do \
-	  echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(or $(FUZZTIME),20s) $$p || exit 1; done; done
+fuzz: ## run each fuzz target for 20 s (FUZZTIME), two at a time
+	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p:$$f"; done; done | \
+	xargs -P 2 -I{} bash -c 'f={}; \
+	  out=$$($(GO) test -run "^$$" -fuzz "^$${f##*:}$$" -fuzztime $(or $(FUZZTIME),20s) -parallel 1 $${f%:*} 2>&1); s=$$?; \
+	  echo "$$f"; echo "$$out"; [ $$s = 0 ] || exit 255'
 
 lint: ## gofmt and vet find nothing to change
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
