@@ -108,6 +108,13 @@ func TestDamagedWhileRunning(t *testing.T) {
 		t.Error("the process has ended")
 	default:
 	}
+	families, err := victim.families()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if repaired, found := value(families, "erwik_repaired"); !found || repaired != 1 {
+		t.Errorf("erwik_repaired is %v (%v) after a repair", repaired, found)
+	}
 	t.Logf("%d of %d pages refused before process %d repaired itself; equal %v after that", refused, len(texts), process, took)
 }
 

@@ -58,20 +58,39 @@ func (n *node) samples(yield func(metrics.Sample)) {
 		yield(metrics.Sample{Name: "erwik_dropped_total", Help: "What came from outside and was not used, by reason.", Counter: true,
 			Labels: [][2]string{{"reason", reason}}, Value: float64(times)})
 	}
-	disk := n.store.Disk()
-	for _, row := range []struct {
-		name, help string
-		value      uint64
-	}{
-		{"erwik_disk_free_bytes", "Free room of the file system with the data directory.", disk.Free},
-		{"erwik_disk_size_bytes", "Size of that file system.", disk.Size},
-		{"erwik_disk_reserve_bytes", "Below so much free room saves are refused.", disk.Reserve},
-	} {
-		yield(metrics.Sample{Name: row.name, Help: row.help, Value: float64(row.value)})
-	}
+	n.diskSamples(yield)
 	if !n.certEnds.IsZero() {
 		yield(metrics.Sample{Name: "erwik_tls_certificate_end_seconds", Help: "When the certificate for HTTPS ends, in Unix seconds.", Value: float64(n.certEnds.Unix())})
 	}
+}
+
+// diskSamples are what the disk has, and what was found damaged on it.
+func (n *node) diskSamples(yield func(metrics.Sample)) {
+	disk, damage := n.store.Disk(), n.store.Damage()
+	last, now := n.store.Scrubbed()
+	repaired, ended := 0.0, 0.0
+	if damage.Repaired {
+		repaired = 1
+	}
+	if !last.Ended.IsZero() {
+		ended = float64(last.Ended.Unix())
+	}
+	for _, row := range []struct {
+		name, help string
+		value      float64
+	}{
+		{"erwik_disk_free_bytes", "Free room of the file system with the data directory.", float64(disk.Free)},
+		{"erwik_disk_size_bytes", "Size of that file system.", float64(disk.Size)},
+		{"erwik_disk_reserve_bytes", "Below so much free room saves are refused.", float64(disk.Reserve)},
+		{"erwik_repaired", "1 if the database was damaged and was repaired when the node started.", repaired},
+		{"erwik_commits_behind_gap", "Commits that are shown though something before them is gone with a damaged file.", float64(damage.Behind)},
+		{"erwik_scrub_end_seconds", "When everything was read again last, in Unix seconds; 0 = not yet.", ended},
+		{"erwik_scrub_damaged", "What the last whole round of that found damaged.", float64(last.Found)},
+		{"erwik_scrub_bytes", "What the round under way has read so far.", float64(now.Bytes)},
+	} {
+		yield(metrics.Sample{Name: row.name, Help: row.help, Value: row.value})
+	}
+	yield(metrics.Sample{Name: "erwik_damage_total", Help: "How often damage of the database was met since the node started.", Counter: true, Value: float64(damage.Times)})
 }
 
 func peerSamples(p *cluster.PeerHealth, yield func(metrics.Sample)) {
