@@ -57,7 +57,7 @@ func (c *Core) receiveSummary(n *node, s *summaryItem) {
 
 func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 	if s.vector == c.vector.sum {
-		l.vectorDiffers, l.skips = false, 0
+		l.vectorDiffers, l.vectorOpening, l.vectorLater, l.skips = false, false, 0, 0
 		c.holdsAll(l.node)
 		if s.pool == c.nodes.poolHash && len(s.holders) == (len(c.nodes.order)+7)/8 {
 			for i, n := range c.nodes.order {
@@ -73,7 +73,7 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 		c.differs(l, &l.vectorDiffers)
 		return
 	}
-	if c.cfg.noRepair || c.now < l.compareAt || l.drilled.vector == s.vector && l.drilledOwn.vector == c.vector.sum {
+	if c.cfg.noRepair && l.skips == 0 || c.now < l.compareAt || l.drilled.vector == s.vector && l.drilledOwn.vector == c.vector.sum {
 		return
 	}
 	if c.arriving() && l.skips < maxSkips {
