@@ -30,7 +30,7 @@ const (
 	// giveWayFrom is how long a dial has waited for its first answer that leaves the
 	// other end giveWay to make the link, and looks for it each giveWayLook.
 	giveWayFrom = 500 * time.Millisecond
-	giveWay     = 2500 * time.Millisecond // less than firstByteTime by what a slow link takes for the first byte
+	giveWay     = 1500 * time.Millisecond // less than firstByteTime by what a slow link takes for the first byte
 	giveWayLook = 100 * time.Millisecond
 	// meshKeepAlive is the time between TCP's own probes of an idle connection,
 	// at both ends. Heartbeats find a dead link sooner; these only keep address

@@ -81,8 +81,15 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 	defer conn.forget(request, a)
 	total := 0
 	recent := newContents()
+	// Without it the core would take the pull of a long frame over a slow link for
+	// one that stands still, and begin it again, for ever.
+	moved := func(bytes int) {
+		if pull != 0 {
+			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, pull, bytes) })
+		}
+	}
 	for {
-		f, err := a.next(ctx, conn)
+		f, err := a.await(ctx, conn, moved)
 		if err != nil {
 			if ctx.Err() != nil {
 				conn.forget(request, a)
@@ -94,9 +101,7 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 		if f.kind == frameEnd {
 			return total, endError(f.body)
 		}
-		if pull != 0 {
-			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, pull, len(f.body)) })
-		}
+		moved(len(f.body))
 		if err := n.take(ctx, conn.peer, f.body, recent); err != nil {
 			conn.forget(request, a) // first: it must not wait for what nobody takes
 			conn.send(frameCancel, request, nil)
@@ -105,24 +110,44 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 	}
 }
 
+// next waits for a frame.
 func (a *asked) next(ctx context.Context, conn *pullConn) (pullFrame, error) {
+	return a.await(ctx, conn, nil)
+}
+
+// await waits for a frame, and tells moved, if that is given, what has come of
+// one that takes long.
+func (a *asked) await(ctx context.Context, conn *pullConn, moved func(bytes int)) (pullFrame, error) {
 	select {
 	case f := <-a.frames:
 		return f, nil
 	default:
 	}
-	select {
-	case f := <-a.frames:
-		return f, nil
-	case <-conn.done:
+	var look <-chan time.Time
+	if moved != nil {
+		ticker := time.NewTicker(progressEach)
+		defer ticker.Stop()
+		look = ticker.C
+	}
+	for last := a.came.Load(); ; {
 		select {
 		case f := <-a.frames:
 			return f, nil
-		default:
-			return pullFrame{}, conn.err
+		case <-conn.done:
+			select {
+			case f := <-a.frames:
+				return f, nil
+			default:
+				return pullFrame{}, conn.err
+			}
+		case <-ctx.Done():
+			return pullFrame{}, ctx.Err()
+		case <-look:
+			if came := a.came.Load(); came != last {
+				moved(int(came - last))
+				last = came
+			}
 		}
-	case <-ctx.Done():
-		return pullFrame{}, ctx.Err()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/erwik/erwik/storage"
@@ -29,8 +30,13 @@ const (
 	// pullBuffer is how many data frames of one pull wait to be written to
 	// the store. When it is full, the connection is not read.
 	pullBuffer = 4
-	// pullWriteTime bounds one write: 64 KiB at 250 bytes a second.
+	// pullWriteTime bounds a write of pullWrite bytes, at 250 bytes a second.
 	pullWriteTime = 10 * time.Minute
+	pullWrite     = 64 << 10
+	// pullStep is how much of a long frame comes before it counts as progress, and
+	// progressEach how often that is looked at.
+	pullStep     = 1 << 10
+	progressEach = 2 * time.Second
 )
 
 var errPullClosed = errors.New("cluster: the pull connection is closed")
@@ -72,6 +78,7 @@ func (s *serving) cancel() {
 
 // asked is one request of this end.
 type asked struct {
+	came   atomic.Int64 // bytes of frames, also of one that is not here whole
 	frames chan pullFrame
 	gone   chan struct{} // closed when nobody waits any more
 }
@@ -102,10 +109,14 @@ func (p *pullConn) sendFrame(kind byte, id uint64, b []byte) error {
 	binary.BigEndian.PutUint64(b[5:], id)
 	p.write.Lock()
 	defer p.write.Unlock()
-	p.conn.SetWriteDeadline(time.Now().Add(pullWriteTime))
-	if _, err := p.conn.Write(b); err != nil {
-		p.close(err)
-		return fmt.Errorf("write to %s: %w", p.peer.Short(), err)
+	for len(b) > 0 {
+		n := min(len(b), pullWrite)
+		p.conn.SetWriteDeadline(time.Now().Add(pullWriteTime))
+		if _, err := p.conn.Write(b[:n]); err != nil {
+			p.close(err)
+			return fmt.Errorf("write to %s: %w", p.peer.Short(), err)
+		}
+		b = b[n:]
 	}
 	return nil
 }
@@ -182,9 +193,23 @@ func (p *pullConn) read() (f pullFrame, id uint64, err error) {
 		p.wrong()
 		return f, 0, fmt.Errorf("cluster: a frame of %d bytes, at most %d", size, most)
 	}
-	f = pullFrame{head[4], p.frameBody(int(size - 9))}
-	_, err = io.ReadFull(p.in, f.body)
-	return f, binary.BigEndian.Uint64(head[5:]), err
+	f, id = pullFrame{head[4], p.frameBody(int(size - 9))}, binary.BigEndian.Uint64(head[5:])
+	if len(f.body) <= pullStep {
+		_, err = io.ReadFull(p.in, f.body)
+		return f, id, err
+	}
+	p.mu.Lock()
+	a := p.asked[id]
+	p.mu.Unlock()
+	for rest := f.body; len(rest) > 0 && err == nil; {
+		var n int
+		n, err = io.ReadFull(p.in, rest[:min(pullStep, len(rest))])
+		rest = rest[n:]
+		if a != nil {
+			a.came.Add(int64(n))
+		}
+	}
+	return f, id, err
 }
 
 func (p *pullConn) handle(f pullFrame, id uint64) error {

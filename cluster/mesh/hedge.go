@@ -84,14 +84,17 @@ func (c *Core) hedge(p *pull) {
 	if best == nil {
 		return
 	}
-	b.nextID++
-	r := &pull{id: b.nextID, from: best, logs: p.logs, started: c.now, progress: c.now, expected: c.expected(best, 1), rival: p}
+	r := &pull{id: b.nextID + 1, from: best, logs: p.logs, started: c.now, progress: c.now, expected: c.expected(best, 1), rival: p}
 	for i, l := range p.logs {
 		r.ranges = append(r.ranges, Range{Log: l.id, After: p.ranges[i].After, Upto: best.holding(l)})
 	}
+	if b.hedges < hedgeShare*r.commits() {
+		return // it has more by now than may be asked for
+	}
+	b.nextID++
 	p.rival = r
 	b.open = append(b.open, r)
-	b.hedges -= hedgeShare * p.commits()
+	b.hedges -= hedgeShare * r.commits()
 	c.count.Pulls++
 	c.count.Hedges++
 	c.out.Pull = append(c.out.Pull, Pull{ID: r.id, From: best.id, Ranges: r.ranges})

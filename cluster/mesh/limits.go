@@ -115,6 +115,7 @@ const (
 	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told
 	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
 	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the longest time between two tellings of own links that come up one after the other
+	spaceMost    = 2 * time.Second        // where that ends: less than deadHealthy, or a link that comes back is told too late
 	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two comparisons of tables that are not pressing
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
 	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
@@ -127,6 +128,7 @@ const (
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
+	hiccupFor    = 2 * time.Second        // a link that became slow less than heartbeatNew ago keeps its pulls for so long at least
 	laterMost    = 3 * quietFor           // a comparison of vectors waits for commits to come no longer
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link

@@ -17,7 +17,8 @@ type link struct {
 	heard bool // a frame of the other side came over it
 	acked bool // the other side has acknowledged one of ours: it works both ways
 	since Time // of the last change of up
-	fresh bool // no path led to the neighbor when it came up, see Core.fresh
+	apart bool // no path led to the neighbor when it came up
+	fresh bool // nor for a while before, see Core.fresh
 
 	srtt     time.Duration    // smoothed time until a frame is acknowledged; 0 = unknown
 	samples  [2]time.Duration // the last ones that srtt was made of
@@ -25,6 +26,7 @@ type link struct {
 	pulledAt Time             // when pullTime was last measured
 	bps      int64            // smoothed bytes a second of pulls; 0 = unknown
 	slow     bool
+	slowAt   Time        // when it became slow
 	slowly   int         // heartbeats since it became slow
 	beats    int         // heartbeats of both ends since it came up
 	step     events.Step // cost by which this node reckons
@@ -52,7 +54,7 @@ type link struct {
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
 	vectorLater                 Time  // since when comparing vectors waits for commits to come; 0: it does not
-	vectorOpening               bool  // vectorDiffers since the link came up, and it may bring what no other does
+	vectorOpening               bool  // the comparison of vectors does not wait for commits to come
 	tableOpening                bool  // tableDiffers since the opening summary, or since the neighbor said that much is new
 	poked                       Time  // when the neighbor was last told that much is new
 	tableLater                  bool  // compare tables once ours has settled
@@ -198,11 +200,14 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 		c.linkDown(peer, "replaced")
 	}
 	old := n.link
-	l := &link{node: n, info: info, up: true, since: c.now, fresh: c.fresh(n), number: c.rng.Uint64N(1 << 20)}
+	if old != nil {
+		c.graphNow() // whether another way leads there
+	}
+	l := &link{node: n, info: info, up: true, since: c.now, apart: !n.reachable, fresh: c.fresh(n), number: c.rng.Uint64N(1 << 20)}
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
-		l.srtt, l.pullTime, l.bps, l.slow, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowly
+		l.srtt, l.pullTime, l.bps, l.slow, l.slowAt, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowAt, old.slowly
 	}
 	l.step = events.StepOf(l.cost(c.now))
 	l.beatAt = c.now.Add(c.beat(l))

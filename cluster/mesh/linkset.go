@@ -120,12 +120,12 @@ func (c *Core) sayRow() {
 }
 
 // space notes that own links are being told of. While that goes on, as when many
-// links come up one by one, it happens more and more rarely.
+// links come up one by one, it happens more rarely.
 func (t *table) space(now Time) {
 	if most := time.Duration(len(t.order)) * spaceEach; now.Sub(t.ownSaid) > 2*max(t.ownSpaced, ownEvery) {
 		t.ownSpaced = 0
 	} else {
-		t.ownSpaced = max(ownEvery, most)
+		t.ownSpaced = max(ownEvery, min(most, spaceMost))
 	}
 	t.ownSaid = now
 }

@@ -84,7 +84,7 @@ func (c *Core) classify(l *link) {
 		l.slow = false
 	}
 	if was != l.slow {
-		l.slowly = 0
+		l.slowAt, l.slowly = c.now, 0
 		l.beatAt = c.now.Add(c.beat(l))
 	}
 	step := events.StepOf(l.cost(c.now))

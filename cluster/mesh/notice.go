@@ -149,6 +149,9 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 	if s == nil {
 		s = &eventState{event: *e, sum: e.Checksum(), log: l, heard: from, exclude: *exclude, pool: c.nodes.pool}
 		c.events.add(s)
+		if e.Commit.Sequence <= l.held {
+			c.tellHolders(from, l, e.Commit.Sequence)
+		}
 	}
 	s.has.Add(from.slot)
 	if e.Commit.Sequence > l.upFor {
@@ -173,6 +176,16 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 		return
 	}
 	c.forward(s, open, from)
+}
+
+// tellHolders tells a neighbor, which speaks of a commit that was here before the
+// event, who has said meanwhile that it holds it.
+func (c *Core) tellHolders(to *node, l *logState, sequence uint64) {
+	for _, n := range c.nodes.order {
+		if n != to && n.slot != c.self && n.holding(l) >= sequence {
+			c.queueHolder(to, l, n)
+		}
+	}
 }
 
 // fork reports two commits in one place of a log.

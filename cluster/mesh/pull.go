@@ -139,18 +139,18 @@ func (c *Core) considerFaster(l *logState) {
 	if p == nil || !p.from.link.slow || p.rival != nil {
 		return
 	}
-	patience := p.patience()
-	if p.from.link.slowly == 0 { // it may be a hiccup
-		patience *= 4
+	patience, slowAt := p.patience(), p.from.link.slowAt
+	if c.now.Sub(slowAt) < heartbeatNew { // it may be a hiccup
+		patience = max(4*patience, hiccupFor)
 	}
-	if c.now.Sub(p.started) < patience {
+	if c.now.Sub(max(p.started, slowAt)) < patience {
 		return
 	}
 	best, _ := c.bestSource(l, l.shunned)
 	if best == nil || best == p.from || best.link.slow {
 		return
 	}
-	if 2*c.expected(best, best.holding(l)-l.held) < c.expected(p.from, p.from.holding(l)-l.held) {
+	if 2*c.expected(best, best.holding(l)-l.held) < c.expected(p.from, max(p.from.holding(l), l.held)-l.held) {
 		c.out.Cancel = append(c.out.Cancel, p.id)
 		c.closePull(p)
 		for _, again := range p.logs {

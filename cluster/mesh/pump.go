@@ -342,7 +342,7 @@ func (b *builder) loose() {
 		b.summary(0)
 		q.answer = false
 	}
-	wait := max(holdersEvery, time.Duration(len(b.core.nodes.order))*holdersEach)
+	wait := min(max(holdersEvery, time.Duration(len(b.core.nodes.order))*holdersEach), holdersSlow)
 	if l.slow {
 		wait = holdersSlow
 	}

@@ -69,7 +69,7 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 		return
 	}
 	if opening {
-		l.vectorOpening = l.vectorDiffers && l.vectorOpening || l.newcomer(c.now)
+		l.vectorOpening = l.vectorDiffers && l.vectorOpening || l.apart || l.newcomer(c.now)
 		c.differs(l, &l.vectorDiffers)
 		return
 	}
@@ -77,7 +77,9 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 		return
 	}
 	if c.arriving() && l.skips < maxSkips {
-		c.compareLater(l)
+		if !l.vectorDiffers { // else it has its turn
+			c.compareLater(l)
+		}
 		return
 	}
 	l.skips, l.vectorOpening = 0, true
@@ -123,7 +125,7 @@ func (c *Core) vectorDue(l *link) bool {
 		return false
 	case l.vectorOpening:
 		return len(c.pulls.open) == 0 || c.now >= c.sessions.vectorAt
-	case c.arriving():
+	case c.arriving() && !l.slow: // a slow one has waited long
 		c.compareLater(l)
 		return false
 	}

@@ -85,7 +85,7 @@ func (n *node) diskSamples(yield func(metrics.Sample)) {
 		{"erwik_repaired", "1 if the database was damaged and was repaired when the node started.", repaired},
 		{"erwik_commits_behind_gap", "Commits that are shown though something before them is gone with a damaged file.", float64(damage.Behind)},
 		{"erwik_scrub_end_seconds", "When everything was read again last, in Unix seconds; 0 = not yet.", ended},
-		{"erwik_scrub_damaged", "What the last whole round of that found damaged.", float64(last.Found)},
+		{"erwik_scrub_damaged", "What the last whole round of that and the one under way found damaged.", float64(last.Found + now.Found)},
 		{"erwik_scrub_bytes", "What the round under way has read so far.", float64(now.Bytes)},
 	} {
 		yield(metrics.Sample{Name: row.name, Help: row.help, Value: row.value})
