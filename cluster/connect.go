@@ -25,8 +25,9 @@ const (
 	// eagerPulls is how many nodes a mesh has at most in which that is done: with
 	// more, one of those that have a commit has a pull connection already.
 	eagerPulls = 16
-	// redialEvery is the time between two tries to connect while one is under way.
-	redialEvery = 3 * time.Second
+	// redialAfter is when a second try to connect begins while the first is under
+	// way; each further one waits twice as long.
+	redialAfter = 3 * time.Second
 	// giveWayFrom is how long a dial has waited for its first answer that leaves the
 	// other end giveWay to make the link, and looks for it each giveWayLook.
 	giveWayFrom = 500 * time.Millisecond
@@ -82,8 +83,10 @@ func (n *Node) remember(id storage.NodeID, address string) {
 
 // dialTCP connects to address. The kernel repeats a first packet that nobody
 // answers after 1, 3, 7, 15 and 31 s, so a dial that began while a network was
-// cut may notice half a minute late that it is whole again: each redialEvery one
-// more is tried beside the first, and whoever connects first is taken.
+// cut may notice half a minute late that it is whole again: after redialAfter one
+// more is tried beside the first, and others ever more rarely, and whoever connects
+// first is taken. All are waited for: where a link of 2,000 bit/s is full the answer
+// takes a minute, and each try that was given up would cost it another answer.
 func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var tries sync.WaitGroup
@@ -95,10 +98,10 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 	}
 	done := make(chan result)
 	running := 0
-	try := func(timeout time.Duration) {
+	try := func() {
 		running++
 		tries.Go(func() {
-			conn, err := (&net.Dialer{KeepAlive: meshKeepAlive, Timeout: timeout}).DialContext(ctx, "tcp", address)
+			conn, err := (&net.Dialer{KeepAlive: meshKeepAlive}).DialContext(ctx, "tcp", address)
 			select {
 			case done <- result{conn, err}:
 			case <-ctx.Done():
@@ -108,9 +111,10 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 			}
 		})
 	}
-	again := time.NewTicker(redialEvery)
+	wait := redialAfter
+	again := time.NewTimer(wait)
 	defer again.Stop()
-	try(0)
+	try()
 	for {
 		select {
 		case r := <-done:
@@ -119,7 +123,9 @@ func dialTCP(ctx context.Context, address string) (net.Conn, error) {
 				return r.conn, r.err
 			}
 		case <-again.C:
-			try(2 * redialEvery)
+			try()
+			wait *= 2
+			again.Reset(wait)
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}

@@ -33,6 +33,10 @@ const (
 	// pullWriteTime bounds a write of pullWrite bytes, at 250 bytes a second.
 	pullWriteTime = 10 * time.Minute
 	pullWrite     = 64 << 10
+	// narrowBuffer is the kernel's send buffer on a slow link, wideBuffer what it
+	// becomes when the link is healthy again.
+	narrowBuffer = 4 << 10
+	wideBuffer   = 1 << 20
 	// pullStep is how much of a long frame comes before it counts as progress, and
 	// progressEach how often that is looked at.
 	pullStep     = 1 << 10
@@ -53,11 +57,12 @@ type pullConn struct {
 
 	write sync.Mutex // orders frames
 
-	mu     sync.Mutex
-	err    error
-	next   uint64
-	asked  map[uint64]*asked
-	served map[uint64]*serving
+	mu       sync.Mutex
+	narrowed bool // the kernel's send buffer is small
+	err      error
+	next     uint64
+	asked    map[uint64]*asked
+	served   map[uint64]*serving
 }
 
 // serving is one request of the far end. It keeps its place, cancelled or not,

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net"
 
 	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
@@ -131,10 +132,15 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 		base = nil
 	}
 	var chunk []byte
+	looked := false
 	flush := func() error {
-		err := p.send(frameData, id, p.node.packer.pack(make([]byte, 0, len(chunk)+1), chunk))
+		packed := p.node.packer.pack(make([]byte, 0, len(chunk)+1), chunk)
+		if len(packed) > narrowBuffer && !looked {
+			looked = true
+			p.narrow()
+		}
 		chunk = chunk[:0]
-		return err
+		return p.send(frameData, id, packed)
 	}
 	var failed error
 	err = store.Range(spans, func(r storage.Record) bool {
@@ -164,6 +170,40 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 		err = flush()
 	}
 	return err
+}
+
+// narrow makes the kernel take little at a time of what goes over a slow link: all
+// that it holds delays the frames of the link, which would be taken for dead.
+func (p *pullConn) narrow() {
+	slow := false
+	p.node.do(func(c *mesh.Core, _ mesh.Time) { slow = c.Slow(p.peer) })
+	tcp := tcpOf(p.conn)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if slow == p.narrowed || tcp == nil {
+		return
+	}
+	size := wideBuffer
+	if slow {
+		size = narrowBuffer
+	}
+	if tcp.SetWriteBuffer(size) == nil {
+		p.narrowed = slow
+	}
+}
+
+// tcpOf is the TCP connection below conn, nil if there is none.
+func tcpOf(conn net.Conn) *net.TCPConn {
+	for {
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			return tcp
+		}
+		below, ok := conn.(interface{ NetConn() net.Conn })
+		if !ok {
+			return nil
+		}
+		conn = below.NetConn()
+	}
 }
 
 // locate says where commits stand, so that they can be pulled.

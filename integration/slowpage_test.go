@@ -8,7 +8,8 @@ import (
 )
 
 // TestLongPageOverSlowLink: a page that takes far longer than a pull may stand
-// still arrives at a node that has no other way than 2,000 bit/s, and travels once.
+// still arrives at a node whose only link becomes one of 2,000 bit/s. The link is
+// full at once, so it ends, and must come back beside what still waits in it.
 func TestLongPageOverSlowLink(t *testing.T) {
 	t.Parallel() // it waits for a slow link most of the time
 	w := newNetwork(t, "e1", "e2")
@@ -16,7 +17,7 @@ func TestLongPageOverSlowLink(t *testing.T) {
 	e2 := w.node("e2", "--join", w.ip("e1")+":8000").start().awaitReady()
 	awaitEqual(t, e1, e2)
 	w.throttle("e1", "e2", "2kbit")
-	text := hex.EncodeToString(randomBytes(26_000)) + "\n" // packs to half of it: 104 s
+	text := hex.EncodeToString(randomBytes(17_000)) + "\n" // packs to half of it: 68 s
 	before := w.traffic("e1")
 	begin := time.Now()
 	e1.mustPut("Long", text)

@@ -30,6 +30,12 @@ func (c *Core) nameOf(n *node) string {
 	return n.record.Name
 }
 
+// Slow reports whether there is a link to the node, and a slow one.
+func (c *Core) Slow(id storage.NodeID) bool {
+	n := c.nodes.byID[id]
+	return n != nil && n.link != nil && n.link.slow
+}
+
 // Record is a node's record, or nil. It must not be changed.
 func (c *Core) Record(id storage.NodeID) *events.Record {
 	if n := c.nodes.byID[id]; n != nil {
