@@ -42,7 +42,7 @@ test-deps: ## install what the tests need (Debian, as root)
 	@[ "$$(id -u)" = 0 ] || { echo "The tests in network namespaces and containers need root: sudo make test" >&2; exit 1; }
 
 test: test-deps lint build ## run every test, verbosely; nothing is skipped
-	CGO_ENABLED=0 $(GO) test -v -count=1 -timeout 40m ./...
+	CGO_ENABLED=0 $(GO) test -v -count=1 -parallel 8 -timeout 40m ./...
 	$(MAKE) fuzz-decoders
 
 race: ## run the unit tests under the race detector
@@ -63,9 +63,7 @@ bench: build ## run the benchmarks beside their limits
 	$(GO) run ./integration/bench -erwik bin/erwik
 
 fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each, two at a time
-	@printf '%s\n' $(DECODERS) | xargs -P 2 -I{} bash -c 'f={}; \
-	  out=$$($(GO) test -run "^$$" -fuzz "^$${f##*:}$$" -fuzztime 20s -parallel 1 ./$${f%%:*} 2>&1); s=$$?; \
-	  echo "$$f"; echo "$$out"; [ $$s = 0 ] || exit 255'
+	@printf './%s\n' $(DECODERS) | GO=$(GO) xargs -P 2 -I{} .ci/fuzz {} 20s
 
 nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
 	$(MAKE) sim SEEDS=10000
@@ -76,9 +74,7 @@ nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow 
 
 fuzz: ## run each fuzz target for 20 s (FUZZTIME), two at a time
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p:$$f"; done; done | \
-	xargs -P 2 -I{} bash -c 'f={}; \
-	  out=$$($(GO) test -run "^$$" -fuzz "^$${f##*:}$$" -fuzztime $(or $(FUZZTIME),20s) -parallel 1 $${f%:*} 2>&1); s=$$?; \
-	  echo "$$f"; echo "$$out"; [ $$s = 0 ] || exit 255'
+	  GO=$(GO) xargs -P 2 -I{} .ci/fuzz {} $(or $(FUZZTIME),20s)
 
 lint: ## gofmt and vet find nothing to change
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "gofmt would change: $$out"; exit 1; }
