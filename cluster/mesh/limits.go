@@ -81,7 +81,7 @@ const (
 	heartbeatEach      = 400 * time.Millisecond // for each node of the pool, where that is more
 	heartbeatMost      = 30 * time.Second
 	heartbeatYoung     = 2 * time.Second       // the first ones of a link, which measure it
-	heartbeatYoungEach = 80 * time.Millisecond // for each node of the pool, where that is more
+	heartbeatYoungEach = 80 * time.Millisecond // for each node of the pool, where that is more, up to twice as long
 	heartbeatsYoung    = 3
 	heartbeatSlow      = 60 * time.Second
 	heartbeatNew       = 15 * time.Second // the first ones after a link became slow

@@ -161,7 +161,7 @@ func (l *link) ackLimit() time.Duration {
 // may be slower.
 func (c *Core) beat(l *link) time.Duration {
 	if !l.slow && l.beats < heartbeatsYoung {
-		return max(heartbeatYoung, min(time.Duration(len(c.nodes.order))*heartbeatYoungEach, heartbeatHealthy))
+		return max(heartbeatYoung, min(time.Duration(len(c.nodes.order))*heartbeatYoungEach, 2*heartbeatYoung))
 	}
 	if !l.slow {
 		every := min(max(heartbeatHealthy, time.Duration(len(c.nodes.order))*heartbeatEach), heartbeatMost)
