@@ -81,8 +81,8 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 	defer conn.forget(request, a)
 	total := 0
 	recent := newContents()
-	// Without it the core would take the pull of a long frame over a slow link for
-	// one that stands still, and begin it again, for ever.
+	// Without moved the core would take the pull of a long frame over a slow link
+	// for one that stands still, and begin it again, for ever.
 	moved := func(bytes int) {
 		if pull != 0 {
 			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, pull, bytes) })

@@ -83,7 +83,7 @@ func (s *serving) cancel() {
 
 // asked is one request of this end.
 type asked struct {
-	came   atomic.Int64 // bytes of frames, also of one that is not here whole
+	came   atomic.Int64 // bytes of frames longer than pullStep, also of one that is not here whole
 	frames chan pullFrame
 	gone   chan struct{} // closed when nobody waits any more
 }

@@ -114,7 +114,7 @@ const (
 	pullStale    = 30 * time.Second       // what a pull measured fades after so long
 	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told
 	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
-	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the longest time between two tellings of own links that come up one after the other
+	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the time between two tellings of own links that come up one after the other
 	spaceMost    = 2 * time.Second        // where that ends: less than deadHealthy, or a link that comes back is told too late
 	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two comparisons of tables that are not pressing
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
