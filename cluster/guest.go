@@ -23,6 +23,8 @@ type guest struct {
 	bytes   int
 	over    bool
 	waiting atomic.Int32 // frames that wait for the core
+
+	moves moves
 }
 
 var errTooMany = errors.New("cluster: the neighbor has too many connections for pulls")

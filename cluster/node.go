@@ -85,7 +85,8 @@ type Node struct {
 	carried carried
 	// carriedSent counts them.
 	carriedSent atomic.Uint64
-	lacking     atomic.Uint64 // commits known to be missing here
+	late        []storage.NodeID // scratch of excuse
+	lacking     atomic.Uint64    // commits known to be missing here
 }
 
 // ErrClosed is the cause of everything that Close ends.
@@ -222,6 +223,7 @@ func (n *Node) loop() {
 			watched := n.cfg.Watched()
 			n.coreMu.Lock()
 			n.core.Watch(watched)
+			n.excuse()
 			n.core.Tick(n.now())
 			n.lacking.Store(n.core.Lacking())
 			n.act()

@@ -209,6 +209,27 @@ func (c *Core) LinkDown(now Time, peer storage.NodeID) {
 	c.settle()
 }
 
+// Late appends to dst the neighbors whose acknowledgement is late. Before a link
+// is given up for that, the shell may say Moves.
+func (c *Core) Late(dst []storage.NodeID) []storage.NodeID {
+	for _, n := range c.nodes.order {
+		if l := n.link; l != nil && l.up && l.flight != nil && c.now.Sub(l.flight.sent) > lateFrom {
+			dst = append(dst, n.id)
+		}
+	}
+	return dst
+}
+
+// Moves says that another connection with peer, whose acknowledgement is late,
+// moves bytes both ways: they stand before it in a queue, and the link works.
+// That holds it for movesMost after a frame was sent.
+func (c *Core) Moves(now Time, peer storage.NodeID) {
+	c.advance(now)
+	if n := c.nodes.byID[peer]; n != nil && n.link != nil {
+		n.link.movedAt = c.now
+	}
+}
+
 // DialFailed answers a Dial that brought no link. A dial that does is answered
 // by LinkUp.
 func (c *Core) DialFailed(now Time, peer storage.NodeID) {

@@ -84,7 +84,7 @@ func (c *Core) hedge(p *pull) {
 	if best == nil {
 		return
 	}
-	r := &pull{id: b.nextID + 1, from: best, logs: p.logs, started: c.now, progress: c.now, expected: c.expected(best, 1), rival: p}
+	r := &pull{id: b.nextID + 1, from: best, logs: p.logs, started: c.now, progress: c.now, moved: c.now, expected: c.expected(best, 1), rival: p}
 	for i, l := range p.logs {
 		r.ranges = append(r.ranges, Range{Log: l.id, After: p.ranges[i].After, Upto: best.holding(l)})
 	}
@@ -125,8 +125,8 @@ func (p *pull) commits() int { return int(min(max(p.size(), 1), hedgesMost+1)) }
 func (c *Core) begin(p *pull) {
 	if !p.begun {
 		c.pulls.noteBegin(c.now, p)
+		p.begun, p.progress, p.moved = true, c.now, c.now
 	}
-	p.begun, p.progress = true, c.now
 	loser := p.rival
 	if loser == nil {
 		return

@@ -93,6 +93,9 @@ const (
 	healthyTo  = 250 * time.Millisecond // and healthy again below
 	ackHealthy = 3 * time.Second        // without acknowledgement: send once more, then give up
 	ackSlow    = 30 * time.Second
+	lateFrom   = time.Second     // an acknowledgement is late: do other connections move?
+	movesHold  = 2 * TickEvery   // how long Moves counts
+	movesMost  = 5 * time.Minute // after which a link ends without acknowledgement, whatever moves
 
 	deadHealthy = 3 * time.Second
 	deadSlow    = 60 * time.Second
@@ -108,8 +111,11 @@ const (
 	dialExpiry = 3 * time.Minute // a dial that nobody answered for
 
 	pullHealthy = 5 * time.Second // without progress: try the next best
-	pullSlow    = 60 * time.Second
-	pullBackoff = 30 * time.Second // longest wait after failures
+	// leastProgress is how many bytes of a healthy link count as progress, unless
+	// they bring a commit: who sends less in pullHealthy is left for another source.
+	leastProgress = 4 << 10
+	pullSlow      = 60 * time.Second
+	pullBackoff   = 30 * time.Second // longest wait after failures
 
 	pullStale    = 30 * time.Second       // what a pull measured fades after so long
 	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told

@@ -38,18 +38,20 @@ type link struct {
 	costAt    Time // no earlier cost than this
 	saySpaced time.Duration
 
-	number  uint64 // of the last frame that wanted an acknowledgement
-	flight  *flight
-	ackDue  uint64
-	ackHold Time  // until then an acknowledgement waits for what it may go with
-	carried Range // the newest notice that was sent: its log, and its sequence in After
-	queue   queue
-	gate    gate
-	beatAt  Time // when to send a heartbeat, unless the other side does
-	named   named
-	knows   events.Set // nodes that the neighbor is known to know
-	told    named      // what we named last
-	quota   quota
+	number   uint64 // of the last frame that wanted an acknowledgement
+	flight   *flight
+	movedAt  Time // when other connections with the neighbor last moved bytes, while an acknowledgement was late
+	ackDue   uint64
+	ackHold  Time  // until then an acknowledgement waits for what it may go with
+	carried  Range // the newest notice that was sent: its log, and its sequence in After
+	queue    queue
+	gate     gate
+	beatAt   Time // when to send a heartbeat, unless the other side does
+	probedAt Time // when a pull that stood still last had one sent
+	named    named
+	knows    events.Set // nodes that the neighbor is known to know
+	told     named      // what we named last
+	quota    quota
 
 	vectorDiffers, tableDiffers bool
 	differs                     Time  // since when
@@ -154,6 +156,11 @@ func (l *link) ackLimit() time.Duration {
 		return max(ackSlow, 10*l.srtt)
 	}
 	return max(ackHealthy, 10*l.srtt)
+}
+
+// moves reports whether a late acknowledgement is excused.
+func (l *link) moves(now Time) bool {
+	return l.movedAt != 0 && now.Sub(l.movedAt) <= movesHold && now.Sub(l.flight.first) <= movesMost
 }
 
 // beat is the time between heartbeats. Where there are many neighbors there are

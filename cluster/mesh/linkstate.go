@@ -12,7 +12,7 @@ func (c *Core) tickLink(l *link) {
 	if f := l.flight; f != nil {
 		waiting := c.now.Sub(f.sent)
 		switch {
-		case waiting <= l.ackLimit():
+		case waiting <= l.ackLimit() || l.moves(c.now):
 		case planted.Now == planted.NeverResent:
 		case f.earlier == 0:
 			c.resend(l)

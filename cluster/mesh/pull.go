@@ -15,7 +15,9 @@ type pull struct {
 	logs     []*logState
 	ranges   []Range
 	started  Time
-	progress Time          // when something last came
+	progress Time          // when last enough came
+	moved    Time          // when anything last came
+	came     int           // bytes since progress
 	begun    bool          // something came
 	expected time.Duration // until something comes
 	also     []*node       // other sources of a big range
@@ -56,7 +58,7 @@ func (b *pullBook) source(l *logState) *node {
 // progressed notes that something of l came.
 func (b *pullBook) progressed(now Time, l *logState) {
 	if p := b.find(l.pull); p != nil && l.pull != 0 {
-		p.progress = now
+		p.progress, p.moved, p.came = now, now, 0
 		if !p.begun && p.rival == nil { // else the shell says which of the two it was
 			b.noteBegin(now, p)
 			p.begun = true
@@ -224,7 +226,7 @@ func (c *Core) assign(l *logState, made *[]*pull) bool {
 		return true // looked at again when a pull is over
 	}
 	b.nextID++
-	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, started: c.now, progress: c.now}
+	p := &pull{id: b.nextID, from: best, logs: []*logState{l}, ranges: []Range{part}, started: c.now, progress: c.now, moved: c.now}
 	l.pull = p.id
 	b.open = append(b.open, p)
 	*made = append(*made, p)
@@ -252,8 +254,14 @@ func (c *Core) closePull(p *pull) {
 }
 
 func (c *Core) pullProgress(id uint64, bytes int) {
-	if p := c.pulls.find(id); p != nil && bytes > 0 {
-		c.begin(p)
+	p := c.pulls.find(id)
+	if p == nil || bytes <= 0 {
+		return
+	}
+	c.begin(p)
+	p.moved = c.now
+	if p.came += min(bytes, leastProgress); p.came >= leastProgress || p.from.link.slow {
+		p.progress, p.came = c.now, 0
 	}
 }
 
@@ -365,7 +373,8 @@ func (c *Core) pullsBroken(n *node) {
 	}
 }
 
-// tickPulls gives up pulls that stand still.
+// tickPulls gives up pulls that stand still, and such as dribble while another
+// neighbor has the same.
 func (c *Core) tickPulls() {
 	c.tickHedges()
 	for _, p := range slices.Clone(c.pulls.open) {
@@ -378,15 +387,38 @@ func (c *Core) tickPulls() {
 			for _, l := range p.logs {
 				c.considerFaster(l)
 			}
+		} else if c.now.Sub(p.progress) > pullHealthy/2 {
+			c.probe(p.from.link)
 		}
 		if c.pulls.find(p.id) == nil {
 			continue
 		}
-		if c.now.Sub(p.progress) > max(limit, 4*p.expected) {
+		limit = max(limit, 4*p.expected)
+		if c.now.Sub(p.progress) > limit && (c.now.Sub(p.moved) > limit || c.elsewhere(p)) {
 			c.out.Cancel = append(c.out.Cancel, p.id)
 			c.pullFailed(p.id)
 		}
 	}
+}
+
+// probe has a link measured now: a pull that stands still may have found it slow
+// before a heartbeat has.
+func (c *Core) probe(l *link) {
+	if l.usable() && l.flight == nil && c.now.Sub(l.probedAt) > pullHealthy {
+		l.probedAt = c.now
+		l.queue.beat = true
+		c.touch(l)
+	}
+}
+
+// elsewhere reports whether another neighbor has all that p asks for.
+func (c *Core) elsewhere(p *pull) bool {
+	for _, n := range c.nodes.order {
+		if n != p.from && n.link != nil && n.link.usable() && c.serves(n, p) {
+			return true
+		}
+	}
+	return false
 }
 
 // Sources returns who is known to hold a commit of log at sequence or beyond,

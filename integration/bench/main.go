@@ -4,7 +4,7 @@
 // over HTTP. Rounds alternate, and the median of five counts. A bar that is
 // missed is printed as such; the exit status is 1.
 //
-//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size,overload,dribble]
+//	go run ./integration/bench -erwik bin/erwik [-only latency,copy,history,files,saves,views,size,overload,overload-shared,dribble]
 //
 // ERWIK_CORPUS may name the folder with tldr-pages.bundle; without it
 // copies are of made-up pages and histories of the same number and size.
@@ -26,6 +26,8 @@ type bench struct {
 	rounds     int
 	length     time.Duration
 	missed     int
+
+	generatorCore int // on which generators of load run; -1: all
 }
 
 func main() {
@@ -41,7 +43,7 @@ func main() {
 		}
 		return
 	}
-	b := &bench{}
+	b := &bench{generatorCore: -1}
 	only := ""
 	flag.StringVar(&b.erwik, "erwik", "bin/erwik", "the binary")
 	flag.IntVar(&b.rounds, "rounds", 5, "alternating rounds of each comparison")
@@ -68,7 +70,7 @@ func (b *bench) run(only []string) error {
 	if b.erwik, err = filepath.Abs(b.erwik); err != nil {
 		return err
 	}
-	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history, "overload": b.overload, "dribble": b.dribble}
+	parts := map[string]func() error{"latency": b.latency, "copy": b.copy, "files": b.files, "saves": b.saves, "views": b.views, "size": b.size, "history": b.history, "overload": b.overload, "overload-shared": b.overloadShared, "dribble": b.dribble}
 	for _, name := range only {
 		part, found := parts[name]
 		if !found {

@@ -7,8 +7,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // peakClients is how many clients keep the server busy, each save within some 10
@@ -16,15 +19,30 @@ import (
 // load brought in the same round.
 const peakClients = 64
 
-// overload: more load than fits. The server has all cores, and the generator
-// takes what it needs of them, which is printed. Rounds alternate between the peak
-// and each kind of more, and the median counts. All pages are there before, since a
-// store that grows gets slower by itself.
+// overload: more load than fits, with the server on one core and the generator on
+// another. Rounds alternate between the peak and each kind of more, and the median
+// counts. All pages are there before, since a store that grows gets slower by itself.
 func (b *bench) overload() error {
-	a, err := b.node("overload")
+	b.generatorCore = 1
+	defer func() { b.generatorCore = -1 }()
+	var a *process
+	if err := onCore(0, func() (err error) { a, err = b.node("overload"); return err }); err != nil {
+		return err
+	}
+	return b.overloaded(a)
+}
+
+// overloadShared is the same where both have all cores: the generator takes what it
+// needs of them, which is printed.
+func (b *bench) overloadShared() error {
+	a, err := b.node("overload-shared")
 	if err != nil {
 		return err
 	}
+	return b.overloaded(a)
+}
+
+func (b *bench) overloaded(a *process) error {
 	defer a.stop()
 	if _, err := b.pour(a, pouring{Saves: true, Clients: 256, Length: 3 * b.length}); err != nil {
 		return err
@@ -98,6 +116,22 @@ func (b *bench) tenfold(a *process, saves bool) error {
 		b.bar(name+"anonymous memory", float64(memory)/(1<<20), 512, "MiB", false)
 	}
 	return nil
+}
+
+// onCore runs fn, and what it starts, on one core.
+func onCore(core int, fn func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and the thread ends with the goroutine
+		var one unix.CPUSet
+		one.Set(core)
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			done <- fmt.Errorf("keep to core %d: %w", core, err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
 }
 
 const dribblers = 5000

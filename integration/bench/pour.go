@@ -63,7 +63,11 @@ func (b *bench) pour(p *process, what pouring) (poured, error) {
 	cmd.Stderr = os.Stderr
 	var out bytes.Buffer
 	cmd.Stdout = &out
-	if err := cmd.Start(); err != nil {
+	begin := cmd.Start
+	if b.generatorCore >= 0 {
+		begin = func() error { return onCore(b.generatorCore, cmd.Start) }
+	}
+	if err := begin(); err != nil {
 		return result, err
 	}
 	done := make(chan error, 1)
