@@ -245,7 +245,7 @@ func (h *Handler) saveJSON(w http.ResponseWriter, r *http.Request, e page.Edit) 
 
 // save saves an edit and counts what became of it.
 func (h *Handler) save(r *http.Request, e page.Edit) (page.Saved, error) {
-	if e.OnTop && h.through != nil { // what is there may be elsewhere only, so far
+	if e.OnTop && h.through != nil && !h.pages.Holds(e.Name) { // what is there may be elsewhere only, so far
 		if p, from, err := h.lookup(r.Context(), e.Name); err == nil && from != "" {
 			e.OnTop, e.Base = false, p.Heads
 		}

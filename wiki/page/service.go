@@ -181,6 +181,13 @@ func hashes(heads []storage.Head) []storage.Hash {
 	return out
 }
 
+// Holds reports whether a version of a page is here, live or deleted; it costs
+// one look at its heads.
+func (s *Service) Holds(name Name) bool {
+	heads, err := s.store.Heads(name.Path())
+	return err == nil && len(heads) > 0
+}
+
 // IsLive reports whether a page is there for readers; it costs one look at
 // its heads. A starter page counts.
 func (s *Service) IsLive(name Name) bool {
