@@ -16,18 +16,63 @@ type carried struct {
 	body []byte
 }
 
-// carry prepares a commit to go along with its notices, which spares each
-// neighbor a request, a round trip and several packets. Only one that came
-// alone and is short goes: of several at once only the last is told, and the
+// carryAtOnce is how many commits at once may go along with their notices, and
+// carriedKept how many are kept for that: a notice may wait for the link.
+const (
+	carryAtOnce = 8
+	carriedKept = 32
+)
+
+// luggage holds the last commits that may go along with their notices.
+type luggage struct {
+	kept [carriedKept]carried
+	next int
+}
+
+func (l *luggage) add(all []carried) {
+	for _, c := range all {
+		l.kept[l.next] = c
+		l.next = (l.next + 1) % carriedKept
+	}
+}
+
+// find returns the commit at a place, nil if it is not here.
+func (l *luggage) find(at storage.LogPlace) []byte {
+	for i := range l.kept {
+		if c := &l.kept[i]; c.at == at {
+			return c.body
+		}
+	}
+	return nil
+}
+
+// carry prepares commits to go along with their notices, which spares each
+// neighbor a request, a round trip and several packets. Only short ones that are
+// the only one of their log go: of several at once only the last is told, and the
 // neighbor lacks them all. It is called inside a save.
-func (n *Node) carry(commits []storage.Committed) carried {
-	c := commits[len(commits)-1]
+func (n *Node) carry(commits []storage.Committed) (ready []carried) {
+	if len(commits) > carryAtOnce {
+		return nil
+	}
 	n.conns.mu.Lock()
 	alone := len(n.conns.linked) == 0
 	n.conns.mu.Unlock()
-	if alone || len(commits) != 1 || c.Kind == storage.KindAdmit || c.Kind == storage.KindBan {
-		return carried{}
+	for i, c := range commits {
+		if alone && c.Kind != storage.KindAdmit || c.Kind == storage.KindBan { // a newcomer tells of its first commit once it has a link
+			continue
+		}
+		if slices.ContainsFunc(commits[:i], func(o storage.Committed) bool { return o.At.Log == c.At.Log }) ||
+			slices.ContainsFunc(commits[i+1:], func(o storage.Committed) bool { return o.At.Log == c.At.Log }) {
+			continue
+		}
+		if one := n.carryOne(c); one.body != nil {
+			ready = append(ready, one)
+		}
 	}
+	return ready
+}
+
+func (n *Node) carryOne(c storage.Committed) carried {
 	chunk := appendRecord(nil, storage.Record{Commit: c.Commit, Content: c.Content}, func(h storage.Hash) ([]byte, bool) {
 		content, err := n.cfg.Store.Content(h)
 		return content, err == nil

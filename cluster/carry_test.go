@@ -25,7 +25,16 @@ func TestCarriedCommit(t *testing.T) {
 		n := Node{cfg: Config{Store: s}}
 		n.conns.init()
 		n.conns.linked[storage.NodeID{1}] = time.Millisecond
-		got := n.carry([]storage.Committed{{Commit: r.Commit, Content: r.Content, At: storage.LogPlace{Log: c.Log, Sequence: c.Sequence}}})
+		one := storage.Committed{Commit: r.Commit, Content: r.Content, At: storage.LogPlace{Log: c.Log, Sequence: c.Sequence}}
+		twice := n.carry([]storage.Committed{one, {Commit: r.Commit, Content: r.Content, At: storage.LogPlace{Log: storage.LogID{Nonce: 1}, Sequence: 9}}, one})
+		if len(twice) != 1 || twice[0].at.Sequence != 9 {
+			t.Errorf("%d of three go along, two of them of one log", len(twice))
+		}
+		all := n.carry([]storage.Committed{one})
+		if len(all) != 1 {
+			t.Fatalf("%d bytes: %d commits go along", size, len(all))
+		}
+		got := all[0]
 		if got.at.Sequence != c.Sequence || len(got.body) == 0 || len(got.body) > mesh.MaxCarried {
 			t.Fatalf("%d bytes: carried %d bytes for %v", size, len(got.body), got.at)
 		}
@@ -40,6 +49,20 @@ func TestCarriedCommit(t *testing.T) {
 	for _, bad := range [][]byte{nil, {200}, {5, chunkRaw, 1, 2}, {0}, {0, 9, 1}, {255, 255, 255, 255, 255, 255, 255, 255, 255, 1, chunkRaw, 1}} {
 		if _, err := p.restore(bad, storage.LogID{}, storage.Hash{}); err == nil {
 			t.Errorf("%x is restored", bad)
+		}
+	}
+}
+
+// TestLuggage: the newest commits are found, and older ones make room.
+func TestLuggage(t *testing.T) {
+	var l luggage
+	at := func(i int) storage.LogPlace { return storage.LogPlace{Sequence: uint64(i)} }
+	for i := 1; i <= carriedKept+5; i++ {
+		l.add([]carried{{at(i), []byte{byte(i)}}})
+	}
+	for i := 1; i <= carriedKept+5; i++ {
+		if found := l.find(at(i)); (found != nil) != (i > 5) || found != nil && found[0] != byte(i) {
+			t.Errorf("commit %d: %v", i, found)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"sync"
 	"time"
 
 	"github.com/erwik/erwik/storage"
@@ -74,13 +75,59 @@ func (n *Node) serverTLS(proto string) *tls.Config {
 		if id == n.self {
 			return errors.New("cluster: that is this node's own key")
 		}
-		if proto != protoJoin && !n.cfg.Store.Admitted(id) {
+		if proto != protoJoin && !n.awaitAdmission(id) {
 			n.count("not_admitted")
 			return fmt.Errorf("%w: %s", errNotAdmitted, id)
 		}
 		return nil
 	}
 	return c
+}
+
+// admissions wakes those who wait for a node to be admitted.
+type admissions struct {
+	mu      sync.Mutex
+	changed chan struct{} // closed at the next one; nil: nobody waits
+}
+
+func (a *admissions) next() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed == nil {
+		a.changed = make(chan struct{})
+	}
+	return a.changed
+}
+
+func (a *admissions) tell() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.changed != nil {
+		close(a.changed)
+		a.changed = nil
+	}
+}
+
+// awaitAdmission reports whether a node is admitted. One that has just joined
+// through another node dials before everybody has heard of it: its handshake waits
+// for that, at most admissionWait, in its place among those under way. Else it
+// would come again and again, and most handshakes of a mesh that forms would be in vain.
+func (n *Node) awaitAdmission(id storage.NodeID) bool {
+	late := time.NewTimer(admissionWait)
+	defer late.Stop()
+	for {
+		changed := n.admissions.next()
+		if n.cfg.Store.Admitted(id) {
+			return true
+		}
+		select {
+		case <-changed:
+		case <-late.C:
+			return false
+		case <-n.ctx.Done():
+			return false
+		}
+	}
 }
 
 // clientTLS is what the dialer demands of want; a zero want takes any node.

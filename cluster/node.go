@@ -71,8 +71,10 @@ type Node struct {
 	coreMu   sync.Mutex
 	core     *mesh.Core
 	admitted map[storage.NodeID]bool
-	out      mesh.Outputs
-	running  atomic.Bool // the loop is
+
+	admissions admissions
+	out        mesh.Outputs
+	running    atomic.Bool // the loop is
 
 	conns  connections
 	state  state
@@ -80,9 +82,8 @@ type Node struct {
 
 	foresight foresight
 
-	// carried is the last commit that became visible, if it is short: it goes
-	// along with its notices. Guarded by coreMu.
-	carried carried
+	// luggage is what goes along with notices. Guarded by coreMu.
+	luggage luggage
 	// carriedSent counts them.
 	carriedSent atomic.Uint64
 	late        []storage.NodeID // scratch of excuse
@@ -249,9 +250,11 @@ func (n *Node) act() {
 		}
 	}
 	for _, s := range o.Send {
-		if c := n.carried; s.Carry.Upto != 0 && c.at == (storage.LogPlace{Log: s.Carry.Log, Sequence: s.Carry.Upto}) {
-			s.Frame = mesh.AppendContent(s.Frame, c.body)
-			n.carriedSent.Add(1)
+		if s.Carry.Upto != 0 {
+			if body := n.luggage.find(storage.LogPlace{Log: s.Carry.Log, Sequence: s.Carry.Upto}); body != nil {
+				s.Frame = mesh.AppendContent(s.Frame, body)
+				n.carriedSent.Add(1)
+			}
 		}
 		n.hub.Send(s.Peer, s.Frame)
 	}
@@ -313,9 +316,9 @@ func (n *Node) committed(commits []storage.Committed) {
 		n.files.poke()
 	}
 	watched := n.cfg.Watched()
-	last := n.carry(commits)
+	ready := n.carry(commits)
 	n.put(func(c *mesh.Core, _ mesh.Time) {
-		n.carried = last
+		n.luggage.add(ready)
 		c.Watch(watched)
 		c.Appended(n.now(), entries...)
 	})
@@ -343,6 +346,7 @@ func (n *Node) admitNew() {
 			delete(n.admitted, id)
 		}
 	})
+	n.admissions.tell()
 	for _, id := range out {
 		n.conns.closePeer(id, errNotAdmitted)
 		n.hub.Drop(id, errNotAdmitted.Error())

@@ -46,13 +46,23 @@ func (p *pull) patience() time.Duration {
 func (c *Core) tickHedges() {
 	b := &c.pulls
 	for _, p := range slices.Clone(b.open) {
-		if p.begun || p.rival != nil || b.hedges < hedgeShare*p.commits() {
+		if p.begun || p.rival != nil || b.hedges < hedgeShare*p.commits() || p.overtaken() {
 			continue
 		}
 		if c.now.Sub(p.started) >= max(2*(p.expected+b.late), hedgeAfter)+p.patience() {
 			c.hedge(p)
 		}
 	}
+}
+
+// overtaken reports whether some of what p asks for has come another way.
+func (p *pull) overtaken() bool {
+	for i, l := range p.logs {
+		if l.held > p.ranges[i].After {
+			return true
+		}
+	}
+	return false
 }
 
 // noteBegin learns how late pulls begin just now.
@@ -93,6 +103,7 @@ func (c *Core) hedge(p *pull) {
 	}
 	b.nextID++
 	p.rival = r
+	best.link.asked = true
 	b.open = append(b.open, r)
 	b.hedges -= hedgeShare * r.commits()
 	c.count.Pulls++

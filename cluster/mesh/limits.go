@@ -110,6 +110,9 @@ const (
 	dialMax    = 30 * time.Second
 	dialExpiry = 3 * time.Minute // a dial that nobody answered for
 
+	// connectTime is what the first pull from a neighbor takes longer, beside two
+	// round trips: its connection is made for it.
+	connectTime = 5 * time.Millisecond
 	pullHealthy = 5 * time.Second // without progress: try the next best
 	// leastProgress is how many bytes of a healthy link count as progress, unless
 	// they bring a commit: who sends less in pullHealthy is left for another source.

@@ -25,6 +25,7 @@ type link struct {
 	pullTime time.Duration    // smoothed time to pull 1 KiB; 0 = unknown
 	pulledAt Time             // when pullTime was last measured
 	bps      int64            // smoothed bytes a second of pulls; 0 = unknown
+	asked    bool             // a pull has been sent over it, so there is a connection for pulls
 	slow     bool
 	slowAt   Time        // when it became slow
 	slowly   int         // heartbeats since it became slow
@@ -273,7 +274,21 @@ func (c *Core) nowUsable(l *link) {
 			c.want(log)
 		}
 	}
+	c.tellOwn()
 	c.shareAll()
+}
+
+// tellOwn tells of the newest own commit if that was made when there was no link,
+// as the first one of a newcomer is: else each node would have to find it by
+// comparing vectors, and ask for it.
+func (c *Core) tellOwn() {
+	own := c.vector.own
+	if own == nil || own.held == 0 {
+		return
+	}
+	if s := c.events.commits[logPlace{own, own.held}]; s != nil && s.heard == nil && s.ready && s.passed.Empty() {
+		c.forward(s, c.nodes.pool, nil)
+	}
 }
 
 // acknowledged ends the flight that number names.

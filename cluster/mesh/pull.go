@@ -109,6 +109,9 @@ func (c *Core) expected(n *node, commits uint64) time.Duration {
 	if l.slow {
 		d = max(d, slowFrom)
 	}
+	if !l.asked {
+		d += connectTime + 2*l.rtt()
+	}
 	return d
 }
 
@@ -181,6 +184,7 @@ func (c *Core) dispatch() {
 	b.wanted = keep
 	for _, p := range made {
 		p.expected = c.expected(p.from, 1)
+		p.from.link.asked = true
 		b.hedges = min(b.hedges+p.commits(), hedgesMost*hedgeShare)
 		c.count.Pulls++
 		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges, Big: p.big() && !p.from.link.slow})
