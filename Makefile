@@ -15,7 +15,7 @@ TOOLS := git:git ip:iproute2 tc:iproute2 nft:nftables pgrep:procps unshare:util-
 DECODERS := events:FuzzEvent events:FuzzRecord events:FuzzLinkSet cluster/mesh:FuzzFrame cluster:FuzzRecords \
 	storage:FuzzParse wiki/page:FuzzName wiki:FuzzParsePut wiki/gitsource:FuzzBundle
 
-.PHONY: help build image run test test-deps race sim mutants scale bench fuzz fuzz-decoders nightly lint cover clean
+.PHONY: help build image run test test-deps race sim mutants scale bench fuzz fuzz-decoders nightly nightly-mesh nightly-disk nightly-idle lint cover clean
 
 help: ## print the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,11 +66,19 @@ fuzz-decoders: ## run the fuzz targets of what comes from outside for 20 s each,
 	@printf './%s\n' $(DECODERS) | GO=$(GO) xargs -P 2 -I{} .ci/fuzz {} 20s
 
 nightly: build ## 10,000 seeds, 1,000 kills, 10,000 damaged directories, a slow link for 15 minutes, all fuzz targets for 2 minutes
+	$(MAKE) -j3 -Otarget nightly-mesh nightly-disk nightly-idle
+	ERWIK_KILLS=1000 $(GO) test -v -count=1 -timeout 2h -run 'TestKillNine|TestFifty' ./integration
+	$(MAKE) fuzz FUZZTIME=2m
+
+nightly-mesh: # the parts of nightly that run beside one another
 	$(MAKE) sim SEEDS=10000
+
+nightly-disk:
 	ERWIK_CORRUPTIONS=10000 $(GO) test -v -count=1 -timeout 1h -run 'TestCorruption' ./storage
 	ERWIK_PARTITIONS=10000 $(GO) test -v -count=1 -timeout 1h -run 'TestPartitions' ./wiki/page
-	ERWIK_KILLS=1000 ERWIK_IDLE_MINUTES=15 $(GO) test -v -count=1 -timeout 2h -run 'TestKillNine|TestIdleSlowLink|TestFifty' ./integration
-	$(MAKE) fuzz FUZZTIME=2m
+
+nightly-idle:
+	ERWIK_IDLE_MINUTES=15 $(GO) test -v -count=1 -timeout 1h -run 'TestIdleSlowLink' ./integration
 
 fuzz: ## run each fuzz target for 20 s (FUZZTIME), two at a time
 	@for p in $$($(GO) list ./...); do for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz'); do echo "$$p:$$f"; done; done | \

@@ -25,7 +25,7 @@ const (
 	maxHandshakesTrusted = 128
 	// admissionWait is how long the handshake of a node that is not admitted here
 	// waits for the news that it is, before it is closed.
-	admissionWait = 3 * time.Second
+	admissionWait = 10 * time.Second
 	// maxRefusals bounds how many connections are being told why they are closed;
 	// one more is closed without a word. refusalTime is how long that may take.
 	maxRefusals = 64
