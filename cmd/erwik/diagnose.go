@@ -142,7 +142,7 @@ func (n *node) diskFinding() finding {
 
 func (n *node) storeFindings() []finding {
 	s := n.store.Stats()
-	all := []finding{{Level: levelOK, About: "pages", Text: fmt.Sprintf("%d pages, %d files, %d commits", s.Pages, s.Files, s.Commits)}}
+	all := []finding{{Level: levelOK, About: "pages", Text: strings.Join([]string{several(s.Pages, "page"), several(s.Files, "file"), several(s.Commits, "commit")}, ", ")}}
 	if err := n.store.Failed(); err != nil {
 		all = append(all, finding{levelAct, "saves", "refused since a write failed: " + err.Error(), "mend the disk, then restart the node"})
 	}
@@ -329,4 +329,12 @@ func size(n uint64) string {
 		return fmt.Sprintf("%.1f GiB", float64(n)/(1<<30))
 	}
 	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
+}
+
+// several counts things in words: "1 page", "2 pages".
+func several[T int | uint64](n T, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
 }
