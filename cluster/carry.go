@@ -13,6 +13,7 @@ import (
 // and log, which stand in the notice.
 type carried struct {
 	at   storage.LogPlace
+	hash storage.Hash
 	body []byte
 }
 
@@ -36,10 +37,11 @@ func (l *luggage) add(all []carried) {
 	}
 }
 
-// find returns the commit at a place, nil if it is not here.
-func (l *luggage) find(at storage.LogPlace) []byte {
+// find returns a commit, nil if it is not here. Its hash counts too: the owner of
+// the log may have signed two for one place.
+func (l *luggage) find(at storage.LogPlace, hash storage.Hash) []byte {
 	for i := range l.kept {
-		if c := &l.kept[i]; c.at == at {
+		if c := &l.kept[i]; c.at == at && c.hash == hash {
 			return c.body
 		}
 	}
@@ -87,7 +89,7 @@ func (n *Node) carryOne(c storage.Committed) carried {
 	rest := slices.Concat(chunk[len(c.Hash):at], chunk[at+storage.LogIDSize:])
 	body := binary.AppendUvarint(make([]byte, 0, len(rest)+4), uint64(at-len(c.Hash)))
 	if body = n.packer.pack(body, rest); len(body) <= mesh.MaxCarried {
-		return carried{c.At, body}
+		return carried{c.At, c.Hash, body}
 	}
 	return carried{}
 }

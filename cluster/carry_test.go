@@ -58,10 +58,13 @@ func TestLuggage(t *testing.T) {
 	var l luggage
 	at := func(i int) storage.LogPlace { return storage.LogPlace{Sequence: uint64(i)} }
 	for i := 1; i <= carriedKept+5; i++ {
-		l.add([]carried{{at(i), []byte{byte(i)}}})
+		l.add([]carried{{at(i), storage.Hash{byte(i)}, []byte{byte(i)}}})
+	}
+	if l.find(at(7), storage.Hash{8}) != nil {
+		t.Error("another commit of the same place is found")
 	}
 	for i := 1; i <= carriedKept+5; i++ {
-		if found := l.find(at(i)); (found != nil) != (i > 5) || found != nil && found[0] != byte(i) {
+		if found := l.find(at(i), storage.Hash{byte(i)}); (found != nil) != (i > 5) || found != nil && found[0] != byte(i) {
 			t.Errorf("commit %d: %v", i, found)
 		}
 	}

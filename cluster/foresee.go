@@ -78,8 +78,7 @@ func (n *Node) foresee(peer storage.NodeID, frame []byte) {
 	}
 	span := storage.Span{Log: log, After: sequence - 1, UpTo: sequence}
 	s := &foreseen{conn: conn, span: span, start: time.Now()}
-	var err error
-	if s.id, s.asked, err = conn.ask(frameRequest, appendSpan([]byte{0}, span)); err != nil {
+	if s.id, s.asked, ok = conn.askBeside(frameRequest, appendSpan([]byte{0}, span)); !ok { // frames of other neighbors wait behind this one
 		return
 	}
 	old.forget()

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,8 +46,9 @@ func (g *guest) alive(now time.Time) bool {
 // and tells whether one of them has something to do.
 func (g *guest) movedBytes() (moved uint64, busy bool) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	for p := range g.conns {
+	all := slices.Collect(maps.Keys(g.conns))
+	g.mu.Unlock() // a connection that serves holds its own lock when it takes this one
+	for _, p := range all {
 		tcp := tcpOf(p.conn)
 		if tcp == nil {
 			continue

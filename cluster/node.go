@@ -251,7 +251,7 @@ func (n *Node) act() {
 	}
 	for _, s := range o.Send {
 		if s.Carry.Upto != 0 {
-			if body := n.luggage.find(storage.LogPlace{Log: s.Carry.Log, Sequence: s.Carry.Upto}); body != nil {
+			if body := n.luggage.find(storage.LogPlace{Log: s.Carry.Log, Sequence: s.Carry.Upto}, s.Carried); body != nil {
 				s.Frame = mesh.AppendContent(s.Frame, body)
 				n.carriedSent.Add(1)
 			}

@@ -55,7 +55,8 @@ type pullConn struct {
 	done chan struct{}
 	file bool // of protocol erwik-file: only pieces of files are asked for
 
-	write sync.Mutex // orders frames
+	write  sync.Mutex  // orders frames
+	beside atomic.Bool // a request of askBeside waits to be written
 
 	mu       sync.Mutex
 	narrowed bool // the kernel's send buffer is small
@@ -139,21 +140,48 @@ func (p *pullConn) close(err error) {
 
 // ask begins a request of this end.
 func (p *pullConn) ask(kind byte, body []byte) (uint64, *asked, error) {
-	p.mu.Lock()
-	if p.err != nil {
-		p.mu.Unlock()
-		return 0, nil, p.err
+	id, a, err := p.expect()
+	if err != nil {
+		return 0, nil, err
 	}
-	p.next++
-	id := p.next
-	a := &asked{frames: make(chan pullFrame, pullBuffer), gone: make(chan struct{})}
-	p.asked[id] = a
-	p.mu.Unlock()
 	if err := p.send(kind, id, body); err != nil {
 		p.forget(id, a)
 		return 0, nil, err
 	}
 	return id, a, nil
+}
+
+// askBeside is ask for somebody who must not wait until the connection takes the
+// request; false: an earlier one waits for that still.
+func (p *pullConn) askBeside(kind byte, body []byte) (uint64, *asked, bool) {
+	if !p.beside.CompareAndSwap(false, true) {
+		return 0, nil, false
+	}
+	id, a, err := p.expect()
+	if err != nil {
+		p.beside.Store(false)
+		return 0, nil, false
+	}
+	p.node.spawn(func() {
+		defer p.beside.Store(false)
+		if err := p.send(kind, id, body); err != nil {
+			p.forget(id, a)
+		}
+	})
+	return id, a, true
+}
+
+// expect makes room for the answer of a request that is about to be sent.
+func (p *pullConn) expect() (uint64, *asked, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return 0, nil, p.err
+	}
+	p.next++
+	a := &asked{frames: make(chan pullFrame, pullBuffer), gone: make(chan struct{})}
+	p.asked[p.next] = a
+	return p.next, a, nil
 }
 
 func (p *pullConn) forget(id uint64, a *asked) {

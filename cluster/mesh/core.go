@@ -213,7 +213,7 @@ func (c *Core) LinkDown(now Time, peer storage.NodeID) {
 // is given up for that, the shell may say Moves.
 func (c *Core) Late(dst []storage.NodeID) []storage.NodeID {
 	for _, n := range c.nodes.order {
-		if l := n.link; l != nil && l.up && l.flight != nil && c.now.Sub(l.flight.sent) > lateFrom {
+		if l := n.link; l != nil && l.usable() && l.flight != nil && c.now.Sub(l.flight.sent) > lateFrom {
 			dst = append(dst, n.id)
 		}
 	}

@@ -117,6 +117,7 @@ const (
 	// leastProgress is how many bytes of a healthy link count as progress, unless
 	// they bring a commit: who sends less in pullHealthy is left for another source.
 	leastProgress = 4 << 10
+	dribbleFrom   = 30 * time.Second // a pull that is older must have brought that much for each pullHealthy
 	pullSlow      = 60 * time.Second
 	pullBackoff   = 30 * time.Second // longest wait after failures
 

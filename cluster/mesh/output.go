@@ -75,6 +75,8 @@ type Send struct {
 	// append the commit itself by [AppendContent]: the link is quick and the
 	// neighbor lacks just that one. Zero: it may not.
 	Carry Range
+	// Carried is that commit's hash.
+	Carried storage.Hash
 }
 
 // Range asks for the commits of Log after After. Upto is what the source is

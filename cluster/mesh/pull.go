@@ -18,6 +18,7 @@ type pull struct {
 	progress Time          // when last enough came
 	moved    Time          // when anything last came
 	came     int           // bytes since progress
+	total    int           // bytes
 	begun    bool          // something came
 	expected time.Duration // until something comes
 	also     []*node       // other sources of a big range
@@ -264,6 +265,7 @@ func (c *Core) pullProgress(id uint64, bytes int) {
 	}
 	c.begin(p)
 	p.moved = c.now
+	p.total = min(p.total+bytes, 1<<40)
 	if p.came += min(bytes, leastProgress); p.came >= leastProgress || p.from.link.slow {
 		p.progress, p.came = c.now, 0
 	}
@@ -398,7 +400,8 @@ func (c *Core) tickPulls() {
 			continue
 		}
 		limit = max(limit, 4*p.expected)
-		if c.now.Sub(p.progress) > limit && (c.now.Sub(p.moved) > limit || c.elsewhere(p)) {
+		still := c.now.Sub(p.progress) > limit
+		if still && c.now.Sub(p.moved) > limit || (still || c.dribbles(p)) && c.elsewhere(p) {
 			c.out.Cancel = append(c.out.Cancel, p.id)
 			c.pullFailed(p.id)
 		}
@@ -415,14 +418,37 @@ func (c *Core) probe(l *link) {
 	}
 }
 
-// elsewhere reports whether another neighbor has all that p asks for.
+// elsewhere reports whether another neighbor, on a healthy link, has more of all
+// that p asks for than is here.
 func (c *Core) elsewhere(p *pull) bool {
 	for _, n := range c.nodes.order {
-		if n != p.from && n.link != nil && n.link.usable() && c.serves(n, p) {
+		if n != p.from && n.link != nil && n.link.usable() && !n.link.slow && c.lends(n, p) {
 			return true
 		}
 	}
 	return false
+}
+
+// lends reports whether n has more of each log of which p still lacks something.
+func (c *Core) lends(n *node, p *pull) bool {
+	lacks := false
+	for i, l := range p.logs {
+		if l.held >= p.ranges[i].Upto {
+			continue
+		}
+		lacks = true
+		if n.holding(l) <= l.held || slices.Contains(l.shunned, n.slot) || l.origin.forked && n.id == l.id.Node {
+			return false
+		}
+	}
+	return lacks
+}
+
+// dribbles reports whether p has brought so little, over a healthy link and for so
+// long, that another source would have brought all of it.
+func (c *Core) dribbles(p *pull) bool {
+	age := c.now.Sub(p.started)
+	return !p.from.link.slow && age > dribbleFrom && int64(p.total)*int64(pullHealthy) < leastProgress*int64(age)
 }
 
 // Sources returns who is known to hold a commit of log at sequence or beyond,

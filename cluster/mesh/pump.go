@@ -26,7 +26,10 @@ func (c *Core) pump(l *link) {
 			l.flight = f
 			c.send(l, f.number, b.body)
 			carry := b.carry()
-			c.out.Send[len(c.out.Send)-1].Carry, f.carries = carry, carry.Upto != 0
+			if carry.Upto != 0 {
+				out := &c.out.Send[len(c.out.Send)-1]
+				out.Carry, out.Carried, f.carries = carry, b.notices[0].state.event.Commit.Hash, true
+			}
 			return
 		}
 	}

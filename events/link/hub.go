@@ -236,7 +236,6 @@ func (h *Hub) Drop(peer storage.NodeID, reason string) {
 func (h *Hub) Dial(ctx context.Context, peer storage.NodeID, conn net.Conn) error {
 	l := newLink(h, peer, conn, false)
 	defer context.AfterFunc(ctx, l.conn.abort)()
-	start := time.Now()
 	down := make(chan struct{})
 	nc, err := nats.Connect("nats://"+peer.String()[:8], nats.SetCustomDialer(onlyDialer{l.conn}), nats.NoReconnect(),
 		nats.Timeout(handshakeTime), nats.FlusherTimeout(writeTime), nats.ReconnectOnFlusherError(),
@@ -253,7 +252,9 @@ func (h *Hub) Dial(ctx context.Context, peer storage.NodeID, conn net.Conn) erro
 	}
 	l.publish = func(frame []byte) error { return nc.Publish("e."+token(h.self), frame) }
 	l.stop = nc.Close
-	l.up(time.Since(start) / 2)
+	// NATS has said hello since the first word of the far end, which may have taken
+	// its time for that one.
+	l.up(time.Since(l.born) - time.Duration(l.conn.heard.Load()))
 	_, err = nc.Subscribe("t."+token(h.self), func(m *nats.Msg) { l.frame(m.Data) })
 	if err == nil {
 		err = l.publish(nil)

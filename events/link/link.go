@@ -40,7 +40,7 @@ func newLink(h *Hub, peer storage.NodeID, conn net.Conn, accepted bool) *Link {
 		hub: h, peer: peer, accepted: accepted, born: time.Now(),
 		queue: make(chan []byte, queueLength), failed: make(chan struct{}), done: make(chan struct{}),
 	}
-	l.conn = &watchedConn{Conn: conn, failed: l.fail}
+	l.conn = &watchedConn{Conn: conn, failed: l.fail, begun: l.born}
 	return l
 }
 
@@ -135,6 +135,17 @@ func (l *Link) fail(reason error) {
 type watchedConn struct {
 	net.Conn
 	failed func(error)
+	heard  atomic.Int64 // when something first came, in nanoseconds since begun
+	begun  time.Time
+}
+
+// Read implements net.Conn.
+func (c *watchedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.heard.Load() == 0 {
+		c.heard.Store(max(1, int64(time.Since(c.begun))))
+	}
+	return n, err
 }
 
 func (c *watchedConn) Write(b []byte) (int, error) {

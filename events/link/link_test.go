@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,16 +18,20 @@ import (
 // recorder is a Handler that hands on what it is told.
 type recorder struct {
 	ups, downs chan storage.NodeID
+	rtts       chan time.Duration
 	frames     chan []byte
 }
 
 func newRecorder() *recorder {
-	return &recorder{make(chan storage.NodeID, 16), make(chan storage.NodeID, 16), make(chan []byte, 4096)}
+	return &recorder{make(chan storage.NodeID, 16), make(chan storage.NodeID, 16), make(chan time.Duration, 16), make(chan []byte, 4096)}
 }
 
-func (r *recorder) Up(peer storage.NodeID, _ time.Duration, _ string) { r.ups <- peer }
-func (r *recorder) Down(peer storage.NodeID, _ error)                 { r.downs <- peer }
-func (r *recorder) Frame(_ storage.NodeID, frame []byte)              { r.frames <- frame }
+func (r *recorder) Up(peer storage.NodeID, rtt time.Duration, _ string) {
+	r.rtts <- rtt
+	r.ups <- peer
+}
+func (r *recorder) Down(peer storage.NodeID, _ error)    { r.downs <- peer }
+func (r *recorder) Frame(_ storage.NodeID, frame []byte) { r.frames <- frame }
 
 func within[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
@@ -90,6 +95,34 @@ func tcpPair(t testing.TB) (near, far net.Conn) {
 		t.Fatal(err)
 	}
 	return near, within(t, accepted, "connection")
+}
+
+// slowStart is a connection whose far end says nothing at first.
+type slowStart struct {
+	net.Conn
+	first sync.Once
+	wait  time.Duration
+}
+
+func (c *slowStart) Write(b []byte) (int, error) {
+	c.first.Do(func() { time.Sleep(c.wait) })
+	return c.Conn.Write(b)
+}
+
+// TestRoundTripIsOfTheLink: what the far end takes until its first word, as while
+// it waits for news that the dialer is admitted, is no part of the round trip.
+func TestRoundTripIsOfTheLink(t *testing.T) {
+	a, b := newEnd(t, 1), newEnd(t, 2)
+	const wait = 2 * time.Second
+	near, far := tcpPair(t)
+	go b.hub.Accept(a.id, &slowStart{Conn: far, wait: wait})
+	if err := a.hub.Dial(context.Background(), b.id, near); err != nil {
+		t.Fatal(err)
+	}
+	within(t, a.ups, "up at the dialer")
+	if rtt := within(t, a.rtts, "round trip"); rtt <= 0 || rtt >= wait/2 {
+		t.Errorf("a round trip of %v, of which %v were the far end's silence", rtt, wait)
+	}
 }
 
 func TestFramesGoBothWaysInOrder(t *testing.T) {
