@@ -42,7 +42,7 @@ func TestMovesBesideRequests(t *testing.T) {
 			default:
 			}
 			conn.mu.Lock()
-			time.Sleep(time.Microsecond)
+			<-time.After(time.Microsecond)
 			if g.begin() {
 				g.end()
 			}

@@ -124,7 +124,7 @@ var landlords = map[string][]string{
 	"golang.org/x/term":                  {"cmd"},
 	"github.com/vishvananda/netlink":     {"cmd"},         // erwik-shape; a node never touches an interface
 	"go.yaml.in/yaml":                    {"integration"}, // alert rules
-	"golang.org/x/sys":                   {"integration"},
+	"golang.org/x/sys":                   {"cluster", "integration"},
 	"pgregory.net/rapid":                 {"storage", "events", "cluster", "wiki"}, // property tests
 	"github.com/rogpeppe/go-internal":    {"cmd"},                                  // scripts of the command line
 }

@@ -105,7 +105,7 @@ type slowStart struct {
 }
 
 func (c *slowStart) Write(b []byte) (int, error) {
-	c.first.Do(func() { time.Sleep(c.wait) })
+	c.first.Do(func() { <-time.After(c.wait) })
 	return c.Conn.Write(b)
 }
 
