@@ -284,6 +284,11 @@ func (c *Core) heirs(f freshRecord) events.Set {
 	return below
 }
 
+// likewise reports whether f has the same heirs as o.
+func (f freshRecord) likewise(o freshRecord) bool {
+	return f.key.node == o.key.node && (f.key.to == toSelf) == (o.key.to == toSelf) && f.from == o.from && f.costOnly == o.costOnly
+}
+
 // tickRecords passes on the records whose time has come.
 func (c *Core) tickRecords() {
 	t := &c.nodes
@@ -291,8 +296,13 @@ func (c *Core) tickRecords() {
 		return
 	}
 	others := make(map[*node][]recordKey)
-	for _, f := range t.fresh {
-		for v := range c.heirs(f).All() {
+	var last freshRecord
+	var heirs events.Set
+	for i, f := range t.fresh {
+		if i == 0 || !f.likewise(last) { // the words of one set follow one another
+			heirs, last = c.heirs(f), f
+		}
+		for v := range heirs.All() {
 			n := t.at(v)
 			switch {
 			case n == f.from || n.link == nil || !n.link.usable() || f.costOnly && n.link.slow:
