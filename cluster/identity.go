@@ -120,6 +120,9 @@ func (n *Node) awaitAdmission(id storage.NodeID) bool {
 		if n.cfg.Store.Admitted(id) {
 			return true
 		}
+		if n.cfg.Store.IsBanned(id) {
+			return false
+		}
 		select {
 		case <-changed:
 		case <-late.C:

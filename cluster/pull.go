@@ -83,7 +83,9 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 	recent := newContents()
 	// Without moved the core would take the pull of a long frame over a slow link
 	// for one that stands still, and begin it again, for ever.
+	told := 0 // of a frame that is on its way
 	moved := func(bytes int) {
+		told += bytes
 		if pull != 0 {
 			n.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, pull, bytes) })
 		}
@@ -101,7 +103,8 @@ func (n *Node) receive(ctx context.Context, conn *pullConn, request uint64, a *a
 		if f.kind == frameEnd {
 			return total, endError(f.body)
 		}
-		moved(len(f.body))
+		moved(max(len(f.body)-told, 1))
+		told = 0
 		if err := n.take(ctx, conn.peer, f.body, recent); err != nil {
 			conn.forget(request, a) // first: it must not wait for what nobody takes
 			conn.send(frameCancel, request, nil)

@@ -108,13 +108,29 @@ func (p *pullConn) send(kind byte, id uint64, body []byte) error {
 	return p.sendFrame(kind, id, b)
 }
 
+// sendUnless is send, unless gone is closed by the time that the frame can be written.
+func (p *pullConn) sendUnless(gone <-chan struct{}, kind byte, id uint64, body []byte) error {
+	b := make([]byte, pullHead+len(body))
+	copy(b[pullHead:], body)
+	return p.sendFrameUnless(gone, kind, id, b)
+}
+
 // sendFrame writes one frame, in whose front there is room for its head.
 func (p *pullConn) sendFrame(kind byte, id uint64, b []byte) error {
+	return p.sendFrameUnless(nil, kind, id, b)
+}
+
+func (p *pullConn) sendFrameUnless(gone <-chan struct{}, kind byte, id uint64, b []byte) error {
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	b[4] = kind
 	binary.BigEndian.PutUint64(b[5:], id)
 	p.write.Lock()
 	defer p.write.Unlock()
+	select {
+	case <-gone: // never, if it is nil
+		return nil
+	default:
+	}
 	for len(b) > 0 {
 		n := min(len(b), pullWrite)
 		p.conn.SetWriteDeadline(time.Now().Add(pullWriteTime))
@@ -164,7 +180,7 @@ func (p *pullConn) askBeside(kind byte, body []byte) (uint64, *asked, bool) {
 	}
 	p.node.spawn(func() {
 		defer p.beside.Store(false)
-		if err := p.send(kind, id, body); err != nil {
+		if err := p.sendUnless(a.gone, kind, id, body); err != nil {
 			p.forget(id, a)
 		}
 	})

@@ -20,9 +20,10 @@ const (
 	// sources wait: their connections are not read.
 	splitAhead = 2 * mesh.MaxSources
 	splitBytes = 8 << 20
-	// splitStall is how long a source may say nothing until its piece is given to
-	// another one.
+	// splitStall is how long a source may send less than splitLeast bytes until its
+	// piece is given to another one.
 	splitStall = 5 * time.Second
+	splitLeast = 4 << 10
 )
 
 // splitPull is a big range that is shared out among sources.
@@ -171,9 +172,7 @@ func (s *splitPull) fetch(ctx context.Context, peer storage.NodeID, after uint64
 	}
 	defer conn.forget(id, a)
 	for {
-		quiet, cancel := context.WithTimeout(ctx, splitStall)
-		f, err := a.next(quiet, conn)
-		cancel()
+		f, err := s.await(ctx, conn, a)
 		if err != nil {
 			conn.forget(id, a)
 			conn.send(frameCancel, id, nil)
@@ -195,6 +194,23 @@ func (s *splitPull) fetch(ctx context.Context, peer storage.NodeID, after uint64
 			return ctx.Err()
 		}
 	}
+}
+
+// await waits for a frame of which at least splitLeast bytes come in each
+// splitStall: on a thin link one takes longer than that.
+func (s *splitPull) await(ctx context.Context, conn *pullConn, a *asked) (pullFrame, error) {
+	quiet, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stall := time.AfterFunc(splitStall, cancel)
+	defer stall.Stop()
+	came := 0
+	return a.await(quiet, conn, func(bytes int) {
+		s.node.put(func(c *mesh.Core, now mesh.Time) { c.PullProgress(now, s.pull.ID, bytes) })
+		if came += bytes; came >= splitLeast {
+			came = 0
+			stall.Reset(splitStall)
+		}
+	})
 }
 
 // keep holds what came until it can be stored; it waits while too much is held.

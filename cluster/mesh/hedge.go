@@ -94,7 +94,7 @@ func (c *Core) hedge(p *pull) {
 	if best == nil {
 		return
 	}
-	r := &pull{id: b.nextID + 1, from: best, logs: p.logs, started: c.now, progress: c.now, moved: c.now, expected: c.expected(best, 1), rival: p}
+	r := &pull{id: b.nextID + 1, from: best, logs: p.logs, started: c.now, progress: c.now, moved: c.now, rival: p}
 	for i, l := range p.logs {
 		r.ranges = append(r.ranges, Range{Log: l.id, After: p.ranges[i].After, Upto: best.holding(l)})
 	}
@@ -103,7 +103,7 @@ func (c *Core) hedge(p *pull) {
 	}
 	b.nextID++
 	p.rival = r
-	best.link.asked = true
+	r.expected = c.begins(best)
 	b.open = append(b.open, r)
 	b.hedges -= hedgeShare * r.commits()
 	c.count.Pulls++

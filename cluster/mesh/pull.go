@@ -110,9 +110,17 @@ func (c *Core) expected(n *node, commits uint64) time.Duration {
 	if l.slow {
 		d = max(d, slowFrom)
 	}
-	if !l.asked {
-		d += connectTime + 2*l.rtt()
+	return d
+}
+
+// begins is how long it should take until the first commit of a pull from n comes,
+// with the time to connect if none has been sent to it yet.
+func (c *Core) begins(n *node) time.Duration {
+	d := c.expected(n, 1)
+	if !n.link.asked {
+		d += connectTime + 2*n.link.rtt()
 	}
+	n.link.asked = true
 	return d
 }
 
@@ -184,8 +192,7 @@ func (c *Core) dispatch() {
 	clear(b.wanted[len(keep):])
 	b.wanted = keep
 	for _, p := range made {
-		p.expected = c.expected(p.from, 1)
-		p.from.link.asked = true
+		p.expected = c.begins(p.from)
 		b.hedges = min(b.hedges+p.commits(), hedgesMost*hedgeShare)
 		c.count.Pulls++
 		c.out.Pull = append(c.out.Pull, Pull{ID: p.id, From: p.from.id, Ranges: p.ranges, Big: p.big() && !p.from.link.slow})
@@ -265,7 +272,7 @@ func (c *Core) pullProgress(id uint64, bytes int) {
 	}
 	c.begin(p)
 	p.moved = c.now
-	p.total = min(p.total+bytes, 1<<40)
+	p.total = min(p.total+min(bytes, 1<<29), 1<<30) // times pullHealthy fits
 	if p.came += min(bytes, leastProgress); p.came >= leastProgress || p.from.link.slow {
 		p.progress, p.came = c.now, 0
 	}
@@ -418,30 +425,32 @@ func (c *Core) probe(l *link) {
 	}
 }
 
-// elsewhere reports whether another neighbor, on a healthy link, has more of all
-// that p asks for than is here.
+// elsewhere reports whether p is no loss: nothing is missing of what it asks for,
+// or another neighbor could bring more of a log of it sooner than one that
+// dribbles. What only p's source has is asked for again, alone.
 func (c *Core) elsewhere(p *pull) bool {
-	for _, n := range c.nodes.order {
-		if n != p.from && n.link != nil && n.link.usable() && !n.link.slow && c.lends(n, p) {
-			return true
-		}
-	}
-	return false
-}
-
-// lends reports whether n has more of each log of which p still lacks something.
-func (c *Core) lends(n *node, p *pull) bool {
 	lacks := false
 	for i, l := range p.logs {
 		if l.held >= p.ranges[i].Upto {
 			continue
 		}
 		lacks = true
-		if n.holding(l) <= l.held || slices.Contains(l.shunned, n.slot) || l.origin.forked && n.id == l.id.Node {
-			return false
+		for _, n := range c.nodes.order {
+			if n != p.from && c.lends(n, l) {
+				return true
+			}
 		}
 	}
-	return lacks
+	return !lacks
+}
+
+// lends reports whether a neighbor has more of l than is here, and a link that
+// carries more than a dribble.
+func (c *Core) lends(n *node, l *logState) bool {
+	if n.link == nil || !n.link.usable() || n.holding(l) <= l.held || slices.Contains(l.shunned, n.slot) || l.origin.forked && n.id == l.id.Node {
+		return false
+	}
+	return !n.link.slow || n.link.bps > leastProgress*int64(time.Second)/int64(pullHealthy)
 }
 
 // dribbles reports whether p has brought so little, over a healthy link and for so

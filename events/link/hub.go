@@ -245,6 +245,9 @@ func (h *Hub) Dial(ctx context.Context, peer storage.NodeID, conn net.Conn) erro
 		conn.Close()
 		return fmt.Errorf("start NATS with %s: %w", peer, err)
 	}
+	// NATS has said hello since the first word of the far end, which may have taken
+	// its time for that one.
+	rtt := time.Since(l.born) - time.Duration(l.conn.heard.Load())
 	if err := h.add(l); err != nil {
 		l.conn.abort()
 		nc.Close()
@@ -252,9 +255,7 @@ func (h *Hub) Dial(ctx context.Context, peer storage.NodeID, conn net.Conn) erro
 	}
 	l.publish = func(frame []byte) error { return nc.Publish("e."+token(h.self), frame) }
 	l.stop = nc.Close
-	// NATS has said hello since the first word of the far end, which may have taken
-	// its time for that one.
-	l.up(time.Since(l.born) - time.Duration(l.conn.heard.Load()))
+	l.up(rtt)
 	_, err = nc.Subscribe("t."+token(h.self), func(m *nats.Msg) { l.frame(m.Data) })
 	if err == nil {
 		err = l.publish(nil)
