@@ -103,9 +103,7 @@ func newPullConn(n *Node, peer storage.NodeID, conn *tls.Conn) *pullConn {
 
 // send writes one frame.
 func (p *pullConn) send(kind byte, id uint64, body []byte) error {
-	b := make([]byte, pullHead+len(body))
-	copy(b[pullHead:], body)
-	return p.sendFrame(kind, id, b)
+	return p.sendUnless(nil, kind, id, body)
 }
 
 // sendUnless is send, unless gone is closed by the time that the frame can be written.
@@ -120,6 +118,7 @@ func (p *pullConn) sendFrame(kind byte, id uint64, b []byte) error {
 	return p.sendFrameUnless(nil, kind, id, b)
 }
 
+// sendFrameUnless is sendFrame, unless gone is closed by the time that b can be written.
 func (p *pullConn) sendFrameUnless(gone <-chan struct{}, kind byte, id uint64, b []byte) error {
 	binary.BigEndian.PutUint32(b, uint32(len(b)-4))
 	b[4] = kind

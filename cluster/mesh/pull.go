@@ -113,8 +113,8 @@ func (c *Core) expected(n *node, commits uint64) time.Duration {
 	return d
 }
 
-// begins is how long it should take until the first commit of a pull from n comes,
-// with the time to connect if none has been sent to it yet.
+// begins notes that a pull is sent to n, and returns how long it should take until
+// its first commit comes, with the time to connect if it is the first pull.
 func (c *Core) begins(n *node) time.Duration {
 	d := c.expected(n, 1)
 	if !n.link.asked {
@@ -454,7 +454,7 @@ func (c *Core) lends(n *node, l *logState) bool {
 }
 
 // dribbles reports whether p has brought so little, over a healthy link and for so
-// long, that another source would have brought all of it.
+// long, that another source should be asked.
 func (c *Core) dribbles(p *pull) bool {
 	age := c.now.Sub(p.started)
 	return !p.from.link.slow && age > dribbleFrom && int64(p.total)*int64(pullHealthy) < leastProgress*int64(age)
