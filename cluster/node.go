@@ -150,7 +150,7 @@ func (n *Node) openCore() error {
 			return sig
 		},
 		Verify: func(id storage.NodeID, message []byte, sig *[events.SignatureSize]byte) bool {
-			return ed25519.Verify(id[:], message, sig[:])
+			return n.cfg.Store.SignedBy(id, message, sig)
 		},
 	})
 	if err != nil {

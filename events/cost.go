@@ -95,7 +95,7 @@ func (l *LinkRecord) Sign(priv ed25519.PrivateKey) {
 
 // Verify checks From's signature. The error is ErrSignature.
 func (l *LinkRecord) Verify() error {
-	if !ed25519.Verify(l.From[:], l.SignedBytes(nil), l.Sig[:]) {
+	if !storage.SignedBy(l.From, l.SignedBytes(nil), &l.Sig) {
 		return ErrSignature
 	}
 	return nil

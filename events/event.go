@@ -150,7 +150,7 @@ func (e *Event) Sign(priv ed25519.PrivateKey) {
 // The error is ErrSignature.
 func (e *Event) Verify() error {
 	var buf [320]byte
-	if !ed25519.Verify(e.Origin[:], e.SignedBytes(buf[:0]), e.Sig[:]) {
+	if !storage.SignedBy(e.Origin, e.SignedBytes(buf[:0]), &e.Sig) {
 		return ErrSignature
 	}
 	if e.Type == TypeNewNeighbor {

@@ -72,7 +72,7 @@ func (s *LinkSet) Sign(priv ed25519.PrivateKey) {
 
 // Verify checks From's signature. The error is ErrSignature.
 func (s *LinkSet) Verify() error {
-	if !ed25519.Verify(s.From[:], s.SignedBytes(nil), s.Sig[:]) {
+	if !storage.SignedBy(s.From, s.SignedBytes(nil), &s.Sig) {
 		return ErrSignature
 	}
 	return nil

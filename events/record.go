@@ -70,7 +70,7 @@ func (r *Record) Sign(priv ed25519.PrivateKey) {
 
 // Verify checks the subject's signature. The error is ErrSignature.
 func (r *Record) Verify() error {
-	if !ed25519.Verify(r.ID[:], r.SignedBytes(nil), r.Sig[:]) {
+	if !storage.SignedBy(r.ID, r.SignedBytes(nil), &r.Sig) {
 		return ErrSignature
 	}
 	return nil

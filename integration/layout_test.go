@@ -108,6 +108,7 @@ var landlords = map[string][]string{
 	"github.com/go-git/go-git":           {"storage", "wiki"}, // wiki: repositories to import
 	"github.com/go-git/go-billy":         {"storage", "wiki"},
 	"github.com/pjbgf/sha1cd":            {"storage"},
+	"github.com/oasisprotocol":           {"storage"},
 	"github.com/nats-io/nats.go":         {"events"},
 	"github.com/nats-io/nats-server":     {"events"},
 	"github.com/klauspost/compress":      {"cluster"},

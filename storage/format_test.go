@@ -108,7 +108,7 @@ func TestCommitRoundTrips(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: parse entry: %v", name, err)
 		}
-		if err := entry.rebuild(r.Content); err != nil {
+		if err := entry.rebuild(r.Content, SignedBy); err != nil {
 			t.Fatalf("%s: rebuild: %v", name, err)
 		}
 		if !bytes.Equal(entry.Encode(), r.Encode()) || entry.Hash != r.Hash {
@@ -159,13 +159,13 @@ func TestTamperedCommitsAreRefused(t *testing.T) {
 		bad[i] ^= 1
 		c, err := ParseEntry(bad)
 		if err == nil {
-			err = c.rebuild(good.Content)
+			err = c.rebuild(good.Content, SignedBy)
 		}
 		if err == nil {
 			t.Fatalf("byte %d of the log entry changed and nobody noticed", i)
 		}
 	}
-	if c, _ := ParseEntry(entry); c.rebuild([]byte("other")) == nil {
+	if c, _ := ParseEntry(entry); c.rebuild([]byte("other"), SignedBy) == nil {
 		t.Error("other content passed")
 	}
 	for cut := range entry {

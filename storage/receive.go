@@ -72,8 +72,8 @@ func (s *Store) Receive(ctx context.Context, records []Record) (Received, error)
 
 // rebuildAs completes the record and compares it with the hash that it came
 // under, if any.
-func (r Record) rebuildAs(announced Hash) error {
-	if err := r.rebuild(r.Content); err != nil {
+func (r Record) rebuildAs(announced Hash, signed signedBy) error {
+	if err := r.rebuild(r.Content, signed); err != nil {
 		return err
 	}
 	if !announced.IsZero() && announced != r.Hash {
@@ -125,7 +125,7 @@ func (s *Store) verify(records []Record, result *Received) []Record {
 		work := func() {
 			for i := w; i < len(records); i += workers {
 				if faults[i] == nil {
-					faults[i] = records[i].rebuildAs(records[i].Hash)
+					faults[i] = records[i].rebuildAs(records[i].Hash, s.check.signedBy)
 				}
 			}
 		}

@@ -78,6 +78,7 @@ type Store struct {
 	gate   gate
 	damage damages
 	scrub  scrubber
+	check  checker
 	found  *salvaged // not nil: the database was repaired when it was opened
 }
 

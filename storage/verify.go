@@ -48,11 +48,14 @@ func (c *Commit) Verify(content []byte) error {
 	if c.hashWith(payload, at) != c.Hash {
 		return fmt.Errorf("%w: commit is not %s", ErrInvalid, c.Hash)
 	}
-	return c.verifySignature(payload)
+	return c.verifySignature(payload, SignedBy)
 }
 
-func (c *Commit) verifySignature(payload []byte) error {
-	if !ed25519.Verify(c.Log.Node[:], signedData(payload), c.Signature[:]) {
+// signedBy is SignedBy, or one that says the same.
+type signedBy func(id NodeID, message []byte, sig *[ed25519.SignatureSize]byte) bool
+
+func (c *Commit) verifySignature(payload []byte, signed signedBy) error {
+	if !signed(c.Log.Node, signedData(payload), &c.Signature) {
 		return fmt.Errorf("%w: signature of log %s, sequence %d", ErrInvalid, c.Log, c.Sequence)
 	}
 	return nil
@@ -61,7 +64,7 @@ func (c *Commit) verifySignature(payload []byte) error {
 // rebuild completes a commit that arrived as a log entry: it computes sums,
 // tree and hash from the content and checks the signature over them. What
 // passes is what the owner of the log signed, byte for byte.
-func (c *Commit) rebuild(content []byte) error {
+func (c *Commit) rebuild(content []byte, signed signedBy) error {
 	if len(content) > MaxContent {
 		return fmt.Errorf("%w: content of %d bytes, at most %d", ErrTooLarge, len(content), MaxContent)
 	}
@@ -70,7 +73,7 @@ func (c *Commit) rebuild(content []byte) error {
 	}
 	c.finish(content)
 	payload, at := c.appendPayload(make([]byte, 0, 1024+len(c.Message)))
-	if err := c.verifySignature(payload); err != nil {
+	if err := c.verifySignature(payload, signed); err != nil {
 		return err
 	}
 	c.Hash = c.hashWith(payload, at)
@@ -87,4 +90,4 @@ func (c *Commit) Objects(content []byte) []Object {
 
 // Check reports whether r is, byte for byte, what the owner of its log signed, and
 // under its hash. Whether that owner is admitted is another question.
-func (r Record) Check() error { return r.rebuildAs(r.Hash) }
+func (r Record) Check() error { return r.rebuildAs(r.Hash, SignedBy) }

@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"math"
-	"slices"
 
 	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
@@ -17,7 +16,8 @@ func (c *Core) ban(id storage.NodeID) {
 	}
 	c.nodes.banned[id] = true
 	delete(c.nodes.admitted, id)
-	c.nodes.limbo = slices.DeleteFunc(c.nodes.limbo, func(l limbo) bool { return l.about(id) })
+	c.nodes.limbo.forget(id)
+	c.nodes.limbo.known(id) // what it holds is taken
 	n := c.addNode(id)
 	if n == nil {
 		return // of a node that is not in the table there is nothing to take out
@@ -74,21 +74,4 @@ func (c *Core) fromBanned(from *node, ids ...storage.NodeID) bool {
 // hold them, so that all nodes end with the same commits.
 func (c *Core) taken(node storage.NodeID) bool {
 	return c.nodes.admitted[node] || c.nodes.banned[node]
-}
-
-// about reports whether what waits is a word of id.
-func (l *limbo) about(id storage.NodeID) bool {
-	switch {
-	case l.from.id == id:
-		return true
-	case l.event != nil:
-		return l.event.Origin == id || l.event.Type == events.TypeNewNeighbor && l.event.Neighbor.ID == id
-	case l.record != nil:
-		return l.record.ID == id
-	case l.link != nil:
-		return l.link.From == id
-	case l.links != nil:
-		return l.links.From == id
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package mesh
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 // Time is a reading of the shell's monotonic clock, in nanoseconds since any
 // fixed moment. It never runs backwards; inputs carry it in that order.
 type Time int64
+
+// never is after all times.
+const never = Time(math.MaxInt64)
 
 // Add returns t plus d.
 func (t Time) Add(d time.Duration) Time { return t + Time(d) }
@@ -125,8 +129,7 @@ type Core struct {
 	refuted     int
 
 	dirty    events.Set // links to look at before the input ends
-	limboDue bool
-	carries  bool // the frame at hand has brought a commit along
+	carries  bool       // the frame at hand has brought a commit along
 	drops    map[DropKey]uint64
 	raised   map[string]bool // alarms that are raised once
 	count    Counters

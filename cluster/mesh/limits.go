@@ -19,8 +19,9 @@ const (
 	// MaxStories is how many commits have a story. More: the oldest is forgotten.
 	MaxStories = 10_000
 	// MaxLimbo is how many events and records of nodes not admitted (yet) are
-	// kept. More: the oldest is dropped (DropUnadmitted).
-	MaxLimbo = 64
+	// kept, each for up to 1 KiB. More: the oldest of the neighbor with the most
+	// there is dropped (DropUnadmitted).
+	MaxLimbo = 1024
 	// MaxTombstones of removed nodes. More: the oldest is forgotten.
 	MaxTombstones = 1024
 
@@ -129,6 +130,7 @@ const (
 	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two comparisons of tables that are not pressing
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
 	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
+	ownQuiet     = 400 * time.Millisecond // or when no more have come up for so long
 	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
 	recordsEach  = 20 * time.Millisecond  // for each own link: how long they wait if they make no node reachable
 	tableQuiet   = 300 * time.Millisecond // no change of the table for so long: a differing hash means something

@@ -48,6 +48,12 @@ func (c *Core) say(l *link, u urgency) {
 	if t.own.Empty() || at < t.ownAt {
 		t.ownAt = at
 	}
+	switch {
+	case u == soon: // of the last ones of a row of links others are told before that
+		t.ownRests = max(t.ownSaid.Add(ownEvery), c.now.Add(ownQuiet))
+	case t.own.Empty():
+		t.ownRests = never
+	}
 	t.own.Add(l.node.slot)
 }
 
@@ -55,7 +61,7 @@ func (c *Core) say(l *link, u urgency) {
 func (c *Core) tickOwn() {
 	t := &c.nodes
 	self := t.at(c.self)
-	if t.own.Empty() || c.now < t.ownAt || self.record == nil {
+	if t.own.Empty() || c.now < min(t.ownAt, t.ownRests) || self.record == nil {
 		return
 	}
 	due := t.own
@@ -182,27 +188,27 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	}
 	if !own && (a == nil || !a.member() || !c.nodes.admitted[s.From]) {
 		if a == nil || a.gone == nil {
-			c.wait(limbo{from: from, links: s})
+			c.wait(waiting{from: from, on: s.From, links: s})
 		}
 		return
 	}
 	var fresh []*events.LinkRecord
-	unknown := false
+	var unknown *events.ShortID
 	for i := range s.Links {
 		b := c.nodeByShort(s.Links[i].To)
 		switch {
 		case b == nil:
-			unknown = true
+			unknown = &s.Links[i].To
 		case own && c.neverSaid(s.Link(i, b.id)), !own && c.newerLink(a, b, s.Link(i, b.id)):
 			fresh = append(fresh, s.Link(i, b.id))
 		}
 	}
-	if !own && s.Incarnation < a.incarnation() || len(fresh) == 0 && !unknown {
+	if !own && s.Incarnation < a.incarnation() || len(fresh) == 0 && unknown == nil {
 		c.drop(from, DropStale)
 		return
 	}
-	if unknown && !own {
-		c.wait(limbo{from: from, links: s})
+	if unknown != nil && !own {
+		c.waitFor(*unknown, waiting{from: from, links: s})
 	}
 	if len(fresh) == 0 || !c.mayCheck(from) {
 		return

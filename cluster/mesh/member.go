@@ -2,7 +2,6 @@ package mesh
 
 import (
 	"encoding/binary"
-	"slices"
 	"time"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
@@ -10,57 +9,13 @@ import (
 	"github.com/erwik/erwik/storage"
 )
 
-// limbo is something about a node that is not admitted or not known yet.
-type limbo struct {
-	from    *node
-	event   *events.Event
-	exclude *events.Exclusion
-	record  *events.Record
-	link    *events.LinkRecord
-	links   *events.LinkSet
-	holds   item // logs or holders
-}
-
-// wait keeps something for later; what does not fit any more is lost.
-func (c *Core) wait(l limbo) {
-	c.drop(l.from, DropUnadmitted)
-	c.nodes.limbo = append(c.nodes.limbo, l)
-	if len(c.nodes.limbo) > MaxLimbo && planted.Now != planted.LimboWithoutCap {
-		c.nodes.limbo = slices.Delete(c.nodes.limbo, 0, 1)
-	}
-}
-
-// retryLimbo looks again at what waits, after somebody was admitted or known.
-func (c *Core) retryLimbo() {
-	if !c.limboDue {
-		return
-	}
-	c.limboDue = false
-	waiting := c.nodes.limbo
-	c.nodes.limbo = nil
-	for _, w := range waiting {
-		switch {
-		case w.event != nil:
-			c.receiveEvent(w.from, w.event, w.exclude)
-		case w.record != nil:
-			c.receiveRecord(w.from, w.record)
-		case w.link != nil:
-			c.receiveLink(w.from, w.link)
-		case w.links != nil:
-			c.receiveLinks(w.from, w.links)
-		case w.from.link != nil && w.from.link.up:
-			c.receiveItem(w.from, w.holds)
-		}
-	}
-}
-
 func (c *Core) admit(id storage.NodeID) {
 	if c.nodes.admitted[id] {
 		return
 	}
 	c.unban(id)
 	c.nodes.admitted[id] = true
-	c.limboDue = true
+	c.nodes.limbo.known(id)
 	for _, n := range c.nodes.slots { // limbo may not have kept everything that was told of its logs
 		if n.link == nil {
 			continue
@@ -164,7 +119,6 @@ func (c *Core) acceptRecord(from *node, r *events.Record) bool {
 		return false
 	}
 	c.setRecord(n, r)
-	c.limboDue = true
 	return true
 }
 
@@ -191,7 +145,7 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		return
 	}
 	if !c.nodes.admitted[r.ID] && planted.Now != planted.UnadmittedTaken {
-		c.wait(limbo{from: from, record: r})
+		c.wait(waiting{from: from, on: r.ID, record: r})
 		return
 	}
 	if n := c.nodes.byID[r.ID]; n != nil && !c.newerRecord(n, r) {
@@ -220,10 +174,14 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		return
 	}
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
-	if a == nil || b == nil || !a.member() || b.record == nil && b.gone == nil || !c.nodes.admitted[r.From] {
+	if a == nil || !a.member() || !c.nodes.admitted[r.From] {
 		if a == nil || a.gone == nil {
-			c.wait(limbo{from: from, link: r})
+			c.wait(waiting{from: from, on: r.From, link: r})
 		}
+		return
+	}
+	if b == nil || b.record == nil && b.gone == nil {
+		c.wait(waiting{from: from, on: r.To, link: r})
 		return
 	}
 	if r.Incarnation < a.incarnation() || !c.newerLink(a, b, r) {
@@ -317,6 +275,7 @@ func (c *Core) bury(n *node, e *events.Event) {
 	stone.Exclude = nil
 	c.rowChanged(n, recordHash(n.record)+stoneHash(n.gone), stoneHash(&stone))
 	n.record, n.gone, n.dead = nil, &stone, false
+	c.nodes.limbo.known(n.id)
 	c.persist("node/"+n.id.String(), nil)
 	c.persist("gone/"+n.id.String(), stone.Append(nil, &events.Exclusion{Form: events.Everybody}))
 	c.poolChanged()
@@ -343,7 +302,7 @@ func (c *Core) learn(r *events.Record, tell bool) {
 		return
 	}
 	if !c.nodes.admitted[r.ID] {
-		c.wait(limbo{from: self, record: r})
+		c.wait(waiting{from: self, on: r.ID, record: r})
 		return
 	}
 	if n := c.nodes.byID[r.ID]; n != nil && !c.newerRecord(n, r) {

@@ -86,7 +86,11 @@ func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusi
 		return
 	}
 	if !c.nodes.admitted[e.Origin] || e.Type == events.TypeNewNeighbor && !c.nodes.admitted[e.Neighbor.ID] {
-		c.wait(limbo{from: from, event: e, exclude: exclude})
+		on := e.Origin
+		if c.nodes.admitted[on] {
+			on = e.Neighbor.ID
+		}
+		c.wait(waiting{from: from, on: on, event: e, exclude: exclude})
 		return
 	}
 	if e.Type == events.TypeCommit {

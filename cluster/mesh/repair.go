@@ -293,7 +293,7 @@ func (c *Core) receiveOrigins(n *node, it *originsItem) {
 // receiveLogs learns what a neighbor holds.
 func (c *Core) receiveLogs(n *node, it *logsItem) {
 	if !c.taken(it.origin) {
-		c.wait(limbo{from: n, holds: it})
+		c.wait(waiting{from: n, on: it.origin, holds: it})
 		return
 	}
 	for i := range it.heads {
@@ -314,7 +314,7 @@ func (c *Core) receiveLogs(n *node, it *logsItem) {
 // receiveHolders learns who holds a log.
 func (c *Core) receiveHolders(n *node, it *holdersItem) {
 	if !c.taken(it.log.Node) {
-		c.wait(limbo{from: n, holds: it})
+		c.wait(waiting{from: n, on: it.log.Node, holds: it})
 		return
 	}
 	l := c.addLog(it.log)

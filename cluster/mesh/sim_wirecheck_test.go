@@ -113,7 +113,7 @@ func (n *simNode) checkLimits() {
 	over("events by checksum", len(c.events.others)+len(c.events.commits), MaxEvents)
 	over("pulls", len(c.pulls.open), MaxPulls)
 	over("logs wanted", len(c.pulls.wanted), len(c.vector.logs))
-	over("records in limbo", len(c.nodes.limbo), MaxLimbo)
+	over("records in limbo", c.nodes.limbo.size, MaxLimbo)
 	over("nodes", len(c.nodes.slots), MaxNodes)
 	over("logs", len(c.vector.logs), MaxLogs)
 	over("tombstones", c.nodes.stones, MaxTombstones)

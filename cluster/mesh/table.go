@@ -132,10 +132,11 @@ type table struct {
 	changed     Time   // when sum last changed
 	version     uint64 // rises with whatever the graph is made of
 	counter     uint64 // of own link records
-	limbo       []limbo
+	limbo       limbo
 	short       map[events.ShortID]*node // nil where two nodes have it
 	own         events.Set               // own links that others are to be told of
 	ownAt       Time                     // when
+	ownRests    Time                     // or then, if until then no more links come up
 	ownSaid     Time                     // when any were told of last
 	ownSpaced   time.Duration            // the time until the next telling, while one follows the other
 	offered     uint64                   // sum when it was last named to some neighbors
@@ -310,6 +311,7 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 	}
 	old := n.record
 	n.record = r
+	c.nodes.limbo.known(n.id)
 	c.rowChanged(n, recordHash(old), recordHash(r))
 	c.nodes.version++
 	c.nodes.poolVersion++

@@ -124,8 +124,8 @@ func TestHostileNeighbors(t *testing.T) {
 			if most := int(seconds) * (MaxChecks + 100); checked > most {
 				t.Errorf("%d signatures checked in %d s, at most %d", checked, seconds, most)
 			}
-			if got := len(l.core.Nodes()); got != nodes || len(l.core.nodes.slots) > nodes+1 || len(l.core.nodes.limbo) > MaxLimbo {
-				t.Errorf("%d nodes, %d slots, %d in limbo", got, len(l.core.nodes.slots), len(l.core.nodes.limbo))
+			if got := len(l.core.Nodes()); got != nodes || len(l.core.nodes.slots) > nodes+1 || l.core.nodes.limbo.size > MaxLimbo {
+				t.Errorf("%d nodes, %d slots, %d in limbo", got, len(l.core.nodes.slots), l.core.nodes.limbo.size)
 			}
 			for _, n := range []storage.NodeID{victim, honest} {
 				if m := l.core.nodes.byID[n]; m.record == nil || m.record.Incarnation != 1 || slices.ContainsFunc(m.out, func(w word) bool { return w.r != nil }) {
