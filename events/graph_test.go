@@ -93,8 +93,11 @@ func (m *matrix) spread(self int, tell Set) [][2]label {
 		case !w[0].set:
 			w[0] = l
 		case !w[0].done && m.less(&l, v, &w[0], v):
-			w[0], w[1] = l, w[0]
-		case !w[1].set || !w[1].done && m.less(&l, v, &w[1], v):
+			if int(w[0].first) != v || !w[1].set {
+				w[1] = w[0]
+			}
+			w[0] = l
+		case !w[1].set || int(w[1].first) == v || !w[1].done && m.less(&l, v, &w[1], v):
 			w[1] = l
 		}
 	}

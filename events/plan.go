@@ -48,7 +48,7 @@ const (
 // different first hops where there are two.
 //
 // With origin, a neighbor that a relay serves gets self's slow direct copy too,
-// which leaves open the nodes below it.
+// see slowCopies.
 //
 // Where tell is cut off by nodes that are not in it, those of via pass the copy
 // on: they hold the event and get it only for the sake of its list.
@@ -64,6 +64,7 @@ func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
 		return copies[to]
 	}
 	var plan Plan
+	var slow []int
 	for v := range p.tell.All() {
 		best, other := p.labels[v][0], p.labels[v][1]
 		if !best.set {
@@ -76,14 +77,13 @@ func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
 		}
 		get(int(best.first)).Open.Add(v)
 		if other.set && p.Cost(self, v) == 0 {
-			get(int(other.first)).Open.Add(v)
+			p.way(v, 1, &get(int(other.first)).Open)
 		}
 		if origin && p.Cost(self, v) != 0 {
-			c := get(v)
-			c.Slow = true
-			p.below(v, &c.Open)
+			slow = append(slow, v)
 		}
 	}
+	p.slowCopies(slow, copies)
 	if !plan.Lost.Empty() && via != nil {
 		p.detour(via, &plan.Lost, get)
 	}
@@ -182,18 +182,106 @@ func (p *planner) keep(v int, l label) bool {
 	case !w[0].set:
 		w[0] = l
 	case !w[0].done && p.less(&l, v, &w[0], v):
-		w[0], w[1] = l, w[0]
-	case !w[1].set || !w[1].done && p.less(&l, v, &w[1], v):
-		w[1] = l
+		if int(w[0].first) != v || !w[1].set {
+			w[1] = w[0]
+		}
+		w[0] = l
+	case !w[1].set || int(w[1].first) == v || !w[1].done && p.less(&l, v, &w[1], v):
+		w[1] = l // no other way begins with the own link to v
 	default:
 		return false
 	}
 	return true
 }
 
-// below adds to open the nodes that the tree serves through v.
+// slowCopies adds the origin's own copies to neighbors that a relay serves. Such
+// a copy leaves open whom the relay will leave open to that neighbor: which of
+// them comes first does not matter then, and nobody is told twice. Where the
+// origin has no link to a node, it goes by its own tree beside that: the two
+// relays of such a node may each count on the other.
+func (p *planner) slowCopies(slow []int, copies map[int]*Copy) {
+	if len(slow) == 0 {
+		return
+	}
+	for _, v := range slow {
+		copies[v] = &Copy{To: v, Slow: true}
+		p.below(v, &copies[v].Open)
+	}
+	left := make(map[int]*Set, p.N)
+	relay := planner{Graph: p.Graph, labels: make([][2]label, p.N)}
+	for to := range p.N {
+		if c := copies[to]; c != nil && !c.Slow {
+			relay.leave(to, c.Open, left)
+		}
+	}
+	for _, v := range slow {
+		if left[v] != nil {
+			copies[v].Open.AddAll(left[v])
+		}
+	}
+}
+
+// leave finds whom relays leave open to each node when one of them is left open
+// to self: they plan by the same table.
+func (p *planner) leave(self int, open Set, left map[int]*Set) {
+	for v := range p.tell.All() { // of the plan before
+		p.labels[v] = [2]label{}
+	}
+	p.self, p.tell, p.ways = self, open, p.ways[:0]
+	p.spread()
+	copies := make(map[int]*Set, 8)
+	for v := range open.All() {
+		for k, l := range p.labels[v] {
+			to := int(l.first)
+			if !l.set || to == v || k == 1 && p.Cost(self, v) != 0 {
+				break
+			}
+			if copies[to] == nil {
+				copies[to] = &Set{}
+			}
+			p.way(v, k, copies[to])
+		}
+	}
+	for to := range p.N {
+		names := copies[to]
+		if names == nil {
+			continue
+		}
+		if left[to] == nil {
+			left[to] = &Set{}
+		}
+		names.RemoveAll(left[to]) // a node passes each name on once
+		if !names.Empty() {
+			left[to].AddAll(names)
+			p.leave(to, *names, left)
+		}
+	}
+}
+
+// way adds to open v and the nodes through which way k leads from its first hop:
+// without them that one might count on somebody who counts on it.
+func (p *planner) way(v, k int, open *Set) {
+	first := p.labels[v][k].first
+	for range p.N {
+		open.Add(v)
+		v = int(p.labels[v][k].before)
+		if v == int(first) || v == p.self {
+			return
+		}
+		k = 0
+		if p.labels[v][0].first != first {
+			k = 1
+		}
+	}
+}
+
+// below adds to open the nodes that the tree serves through v and to which self has
+// no link.
 func (p *planner) below(v int, open *Set) {
 	for u := range p.tell.All() {
+		if p.Cost(p.self, u) != 0 {
+			continue
+		}
 		at := u
 		for range p.N {
 			l := p.labels[at][0]

@@ -111,7 +111,7 @@ func TestRoutes(t *testing.T) {
 				if r.content > 1.05*n || r.pulls > 1.05*n {
 					t.Errorf("%.2f pulls and %.2f copies of the content a save on %d nodes", r.pulls, r.content, test.size)
 				}
-				if test.direct && r.notices > n || r.notices > n+1.25*r.relayed {
+				if test.direct && r.notices > n || r.notices > 1.02*(n+r.relayed) { // tables differ a little now and then
 					t.Errorf("%.1f notices a save on %d nodes", r.notices, test.size)
 				}
 			}
