@@ -44,11 +44,12 @@ const (
 // none of them) and says which neighbor of self gets a copy and whom that copy
 // leaves open: the nodes below it. Own links count at two thirds of their cost,
 // so a relay must be half as fast again. Ties go to the own link, then to the
-// smaller id. A node that self has no link to is left open in two copies with
-// different first hops where there are two.
+// smaller id.
 //
-// With origin, a neighbor that a relay serves gets self's slow direct copy too,
-// see slowCopies.
+// The origin covers itself against relays that fail: a neighbor that a relay
+// serves gets a slow direct copy too (see slowCopies), and a node without a link
+// to the origin is left open in two copies with different first hops where there
+// are two. Others don't: each node is told twice at most, however far it is.
 //
 // Where tell is cut off by nodes that are not in it, those of via pass the copy
 // on: they hold the event and get it only for the sake of its list.
@@ -76,7 +77,7 @@ func (g *Graph) Plan(self int, tell, via *Set, origin bool) Plan {
 			continue
 		}
 		get(int(best.first)).Open.Add(v)
-		if other.set && p.Cost(self, v) == 0 {
+		if other.set && origin && p.Cost(self, v) == 0 {
 			p.way(v, 1, &get(int(other.first)).Open)
 		}
 		if origin && p.Cost(self, v) != 0 {
@@ -196,9 +197,9 @@ func (p *planner) keep(v int, l label) bool {
 
 // slowCopies adds the origin's own copies to neighbors that a relay serves. Such
 // a copy leaves open whom the relay will leave open to that neighbor: which of
-// them comes first does not matter then, and nobody is told twice. Where the
-// origin has no link to a node, it goes by its own tree beside that: the two
-// relays of such a node may each count on the other.
+// them comes first does not matter then, and nobody below is told twice. Beside
+// that it leaves open the nodes below it in the origin's tree to which the origin
+// has no link of its own.
 func (p *planner) slowCopies(slow []int, copies map[int]*Copy) {
 	if len(slow) == 0 {
 		return
@@ -231,15 +232,12 @@ func (p *planner) leave(self int, open Set, left map[int]*Set) {
 	p.spread()
 	copies := make(map[int]*Set, 8)
 	for v := range open.All() {
-		for k, l := range p.labels[v] {
-			to := int(l.first)
-			if !l.set || to == v || k == 1 && p.Cost(self, v) != 0 {
-				break
-			}
+		best := p.labels[v][0]
+		if to := int(best.first); best.set && to != v {
 			if copies[to] == nil {
 				copies[to] = &Set{}
 			}
-			p.way(v, k, copies[to])
+			copies[to].Add(v)
 		}
 	}
 	for to := range p.N {

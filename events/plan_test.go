@@ -146,14 +146,11 @@ func spreadAll(g *Graph, origin int) (copies int, told Set) {
 	return copies, told
 }
 
-// TestPlansReachEverybody: in meshes with few links of very different costs, the
-// plans of all nodes together tell everybody, without a flood. Two nodes that got
-// different lists may count on one another; that is rare, and vectors repair it.
+// TestPlansReachEverybody: whatever the mesh, the plans of all nodes together tell
+// everybody, with hardly more copies than two for each.
 func TestPlansReachEverybody(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
-	const rounds = 20_000
-	forgotten := 0
-	for round := range rounds {
+	for round := range 20_000 {
 		n := 2 + rng.IntN(24)
 		var links [][3]int
 		for i := 1; i < n; i++ {
@@ -168,15 +165,11 @@ func TestPlansReachEverybody(t *testing.T) {
 		origin := rng.IntN(n)
 		copies, told := spreadAll(g, origin)
 		if told.Len() != n {
-			forgotten++
-			t.Logf("round %d: %d of %d nodes told", round, told.Len(), n)
+			t.Fatalf("round %d: %d of %d nodes told", round, told.Len(), n)
 		}
-		if copies > 4*n {
+		if copies > 2*n {
 			t.Errorf("round %d: %d copies for %d nodes", round, copies, n)
 		}
-	}
-	if forgotten > rounds/2000 {
-		t.Errorf("in %d of %d meshes somebody is not told", forgotten, rounds)
 	}
 }
 
