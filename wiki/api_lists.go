@@ -219,9 +219,12 @@ func (h *Handler) apiDiff(w http.ResponseWriter, r *http.Request) error {
 	answer := struct {
 		Path page.Name     `json:"path"`
 		From *storage.Hash `json:"from"`
-		To   storage.Hash  `json:"to"`
+		To   *storage.Hash `json:"to"` // null: the text that the heads were united in
 		Diff string        `json:"diff"`
-	}{Path: name, To: d.To.Hash, Diff: d.Unified()}
+	}{Path: name, Diff: d.Unified()}
+	if d.To != nil {
+		answer.To = &d.To.Hash
+	}
 	if d.From != nil {
 		answer.From = &d.From.Hash
 	}
@@ -246,7 +249,8 @@ func (h *Handler) apiConflicts(w http.ResponseWriter, r *http.Request) error {
 	}
 	items := make([]item, len(pages))
 	for i, p := range pages {
-		items[i] = item{p.Name, p.Heads, p.Distinct, p.Latest.Author.Name, unixTime(p.Latest.Author.Time)}
+		newest := p.Newest()
+		items[i] = item{p.Name, p.Heads, p.Distinct, newest.Author.Name, unixTime(newest.Author.Time)}
 	}
 	return answerJSON(w, r, http.StatusOK, listOf(items, next))
 }

@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -113,8 +114,9 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	if p.Latest == nil {
 		return a
 	}
-	a.Author = p.Latest.Author.Name
-	a.Time = new(unixTime(p.Latest.Author.Time))
+	by := cmp.Or(p.Shown(), p.Latest)
+	a.Author = by.Author.Name
+	a.Time = new(unixTime(by.Author.Time))
 	a.Nodes = h.spread(p.Latest.Hash)
 	if c := p.Commit(); c != nil {
 		a.Commit = &c.Hash
@@ -143,7 +145,7 @@ func (h *Handler) oldRevision(name page.Name, rev string) (*storage.Commit, []by
 	}
 	c, text, err := h.pages.Revision(name, hash)
 	if err == nil && c.Kind == storage.KindDelete {
-		err = page.ErrNoPage
+		err = errDeletes
 	}
 	return c, text, err
 }

@@ -111,6 +111,9 @@ func (h *Handler) pagePost(w http.ResponseWriter, r *http.Request) error {
 	if raw == "" {
 		raw = string(startPage)
 	}
+	if bare := strings.TrimRight(raw, "/"); bare != "" {
+		raw = bare
+	}
 	f := &pageForm{values: values, text: strings.ReplaceAll(values.Get("text"), "\r\n", "\n")}
 	if err == nil {
 		f.name, err = page.ParseName(raw)

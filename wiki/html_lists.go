@@ -80,7 +80,9 @@ func (h *Handler) diffPage(w http.ResponseWriter, r *http.Request, name page.Nam
 	show := &web.Diff{Chrome: h.pageChrome(name, "history"), Base: joinBase(p.Heads)}
 	show.Hunks, show.Left = web.DiffHunks(d.Hunks)
 	show.Chrome.NoIndex, show.Chrome.Missing = true, !p.Live
-	show.To = new(h.revision(d.To))
+	if d.To != nil {
+		show.To = new(h.revision(d.To))
+	}
 	for _, c := range []*storage.Commit{d.From, d.To} {
 		if c != nil && c.Kind == storage.KindPage && !(len(p.Heads) == 1 && p.Heads[0] == c.Hash) {
 			show.Revert = append(show.Revert, h.revision(c))
@@ -127,9 +129,10 @@ func (h *Handler) conflictsPage(w http.ResponseWriter, r *http.Request) error {
 	show := &web.Conflicts{Chrome: h.chrome("Edit conflicts")}
 	show.Chrome.NoIndex = true
 	for _, p := range pages {
+		newest := p.Newest()
 		show.Items = append(show.Items, web.ConflictItem{
-			Page: string(p.Name), URL: pageURL(p.Name), Author: p.Latest.Author.Name,
-			Count: p.Distinct, Time: web.At(unixTime(p.Latest.Author.Time)),
+			Page: string(p.Name), URL: pageURL(p.Name), Author: newest.Author.Name,
+			Count: p.Distinct, Time: web.At(unixTime(newest.Author.Time)),
 		})
 	}
 	if next != "" {

@@ -72,6 +72,11 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request) error {
 	}
 	name, err := page.ParseName(raw)
 	if err != nil {
+		if bare, ok := strings.CutSuffix(raw, storage.PageSuffix); ok && bare != "" { // the name alone may be short enough
+			if _, bareErr := page.ParseName(bare); bareErr == nil {
+				return h.rawText(w, r, bare)
+			}
+		}
 		return err
 	}
 	if string(name) != raw {

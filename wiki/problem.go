@@ -22,6 +22,7 @@ var (
 	errNotOperator    = errors.New("wiki: the operator key is missing or wrong")
 	errCrossOrigin    = errors.New("wiki: the request comes from another site")
 	errNoRoute        = errors.New("wiki: nothing is at this address")
+	errDeletes        = errors.New("wiki: this revision deleted the page")
 	errBodyTooLarge   = errors.New("wiki: the body is too large")
 	errNotJSON        = errors.New("wiki: the body is not declared as JSON")
 	errBusyBodies     = errors.New("wiki: too many large requests at once")
@@ -126,6 +127,7 @@ var problemTable = []struct {
 	next   string
 }{
 	{page.ErrNoPage, 404, "no_page", "PUT it to create it"},
+	{errDeletes, 404, "deleted", "the revisions before it have a text; the page's history lists them"},
 	{page.ErrNoFile, 404, "no_file", "PUT it to upload it; /-/files/ lists the files"},
 	{errFileTooLarge, 413, "too_large", "a file may have 64 MiB"},
 	{errFileAbsent, 503, "file_missing", "try again later, or read it from another node"},

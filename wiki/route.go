@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -126,6 +127,8 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 			err = &methodError{r.Method, allow}
 		case protection.Check(r) != nil:
 			err = errCrossOrigin
+		case strings.HasPrefix(r.URL.Path, apiPrefix) && strings.HasSuffix(r.URL.Path, "/"):
+			toBarePath(w, r)
 		default:
 			err = h.letIn(w, r, route, run)
 		}
@@ -138,6 +141,13 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		}
 		count.Done(r.Method, cmp.Or(w.code, http.StatusOK), took)
 	})
+}
+
+// toBarePath sends a client to the same address without the slashes at its end.
+func toBarePath(w http.ResponseWriter, r *http.Request) {
+	bare := url.URL{Path: strings.TrimRight(r.URL.Path, "/"), RawQuery: r.URL.RawQuery}
+	w.Header().Set("Location", bare.String())
+	w.WriteHeader(http.StatusPermanentRedirect)
 }
 
 // letIn runs an action when there is a place for it. Of what changes pages, only

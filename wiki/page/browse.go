@@ -58,13 +58,14 @@ func bound(limit int) int { return max(1, min(limit, MaxList)) }
 
 // Difference is what changed between two revisions of a page.
 type Difference struct {
-	Name     Name
-	From, To *storage.Commit // From is nil for the beginning: nothing was there
-	Hunks    []merge.Hunk
+	Name  Name
+	From  *storage.Commit // nil for the beginning: nothing was there
+	To    *storage.Commit // nil for the current text, where heads were united in it
+	Hunks []merge.Hunk
 }
 
 // Diff compares two revisions. A zero to is the current text, a zero from is
-// the first parent of to.
+// the first parent of to, or the latest head of those that were united.
 func (s *Service) Diff(name Name, from, to storage.Hash) (*Difference, error) {
 	d := &Difference{Name: name}
 	var before, after []byte
@@ -77,14 +78,17 @@ func (s *Service) Diff(name Name, from, to storage.Hash) (*Difference, error) {
 		if p.Latest == nil {
 			return nil, fmt.Errorf("compare revisions of %q: %w", name, ErrNoPage)
 		}
-		d.To = p.Latest
+		d.To = p.Shown()
 		if p.Live {
 			after = p.Text
+		}
+		if d.To == nil && from.IsZero() {
+			from = p.Latest.Hash
 		}
 	} else if d.To, after, err = s.Revision(name, to); err != nil {
 		return nil, err
 	}
-	if from.IsZero() && len(d.To.Parents) > 0 {
+	if from.IsZero() && d.To != nil && len(d.To.Parents) > 0 {
 		from = d.To.Parents[0]
 	}
 	if !from.IsZero() {
@@ -181,7 +185,7 @@ func (s *Service) fileConflict(name FileName, heads []storage.Head) (*Page, erro
 	}
 	v := &View{Heads: f.Heads, Conflict: true, Distinct: len(f.Versions), Latest: f.Shown.Commit}
 	for _, other := range f.Versions {
-		if other.Generation > v.Latest.Generation {
+		if other.Author.Time > v.Latest.Author.Time {
 			v.Latest = other.Commit
 		}
 	}

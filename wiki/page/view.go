@@ -67,6 +67,36 @@ func (v *View) Commit() *storage.Commit {
 	return v.Latest
 }
 
+// Shown is a commit that holds Text, by whom and when it was written: in a
+// conflict the smallest head that has a text. It is nil where no one commit
+// holds it, as when heads were united, and for a page without heads.
+func (v *View) Shown() *storage.Commit {
+	switch {
+	case v.Merged:
+		return nil
+	case !v.Conflict:
+		return v.Latest
+	}
+	for _, version := range v.Versions {
+		if !version.Deleted {
+			return version.Commit
+		}
+	}
+	return v.Latest
+}
+
+// Newest is the version of a conflict that was written last, by its author's clock;
+// elsewhere it is Latest.
+func (v *View) Newest() *storage.Commit {
+	newest := v.Latest
+	for i, version := range v.Versions {
+		if i == 0 || version.Commit.Author.Time > newest.Author.Time {
+			newest = version.Commit
+		}
+	}
+	return newest
+}
+
 // shown reports whether commits of kind k have a part in a view.
 func shown(k storage.Kind) bool { return k == storage.KindPage || k == storage.KindDelete }
 

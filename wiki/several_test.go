@@ -1,0 +1,113 @@
+package wiki_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/erwik/erwik/storage"
+	"github.com/erwik/erwik/wiki/page"
+)
+
+// forkBy leaves a page with two heads, by Ann (earlier) and by Ben.
+func (w *world) forkBy(name page.Name, base, ann, ben string) (annHead, benHead string) {
+	w.t.Helper()
+	var heads [2]string
+	for i, text := range []string{ann, ben} {
+		commits, err := w.store.Save(context.Background(), storage.Draft{Kind: storage.KindPage, Path: name.Path(), Content: []byte(text),
+			Parents: []storage.Hash{hash(w.t, base)}, Author: storage.Ident{Name: []string{"Ann", "Ben"}[i], Time: int64(1000 * (i + 1))}})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		heads[i] = commits[0].Hash.String()
+	}
+	return heads[0], heads[1]
+}
+
+// TestSeveralHeads: of a page with several heads, author, time and the ends of a diff
+// are those of the text that is shown, whichever head has the smaller hash.
+func TestSeveralHeads(t *testing.T) {
+	w := newWorld(t, nil)
+	first := map[bool]int{}
+	for _, name := range []string{"P0", "P1", "P2", "P3", "P4", "P5", "P6", "P7"} {
+		ann, ben := w.forkBy(page.Name(name), w.put(name, five), "A\n2\n3\n4\n5\n", "B\n2\n3\n4\n5\n")
+		first[ann < ben]++
+		shown, author, text, at := ann, "Ann", "A\n2\n3\n4\n5\n", "1970-01-01T00:16:40Z"
+		if ben < ann {
+			shown, author, text, at = ben, "Ben", "B\n2\n3\n4\n5\n", "1970-01-01T00:33:20Z"
+		}
+		got := decode(t, w.get(api+"pages/"+name))
+		if got["text"] != text || got["author"] != author || got["time"] != at {
+			t.Errorf("%s: text %q by %v at %v, want %q by %s at %s", name, got["text"], got["author"], got["time"], text, author, at)
+		}
+		for _, from := range []string{"", ann, ben} {
+			d := decode(t, w.get(api+"diff/"+name+"?from="+from))
+			if d["to"] != shown || (d["diff"] == "") != (from == shown) || from != "" && d["from"] != from {
+				t.Errorf("%s: diff from %.8q is from %v to %v, want to %s: %v", name, from, d["from"], d["to"], shown, d["diff"])
+			}
+		}
+	}
+	if len(first) != 2 {
+		t.Fatalf("one of them has the smaller hash always: %v", first)
+	}
+	for _, item := range decode(t, w.get(api+"conflicts"))["items"].([]any) {
+		if c := item.(fields); c["author"] != "Ben" || c["time"] != "1970-01-01T00:33:20Z" {
+			t.Errorf("the newest version of a conflict is Ben's: %v", c)
+		}
+	}
+	if list := w.get("/-/conflicts").Body.String(); strings.Count(list, "the newest by Ben") != 8 {
+		t.Errorf("the list of conflicts: %s", list)
+	}
+
+	ann, ben := w.forkBy("United", w.put("United", five), "A\n2\n3\n4\n5\n", "1\n2\n3\n4\nB\n")
+	d := decode(t, w.get(api+"diff/United"))
+	if d["to"] != nil || d["from"] != ann && d["from"] != ben || d["diff"] == "" {
+		t.Errorf("what was united: %v", d)
+	}
+	d = decode(t, w.get(api+"diff/United?from="+ann))
+	if d["to"] != nil || d["from"] != ann || !strings.Contains(d["diff"].(string), "+B") {
+		t.Errorf("from Ann's to what was united: %v", d)
+	}
+	if html := w.get("/United?diff=").Body.String(); !strings.Contains(html, "unites edits") {
+		t.Errorf("the diff does not say what it shows: %s", html)
+	}
+}
+
+// TestRevisionThatDeletes: it is in the history, has no text, and says so.
+func TestRevisionThatDeletes(t *testing.T) {
+	w := newWorld(t, nil)
+	w.put("Gone", five)
+	wantStatus(t, w.do("DELETE", api+"pages/Gone?base=current", ""), 200)
+	items := decode(t, w.get(api+"history/Gone"))["items"].([]any)
+	rev := items[0].(fields)["commit"].(string)
+	answer := w.get(api + "pages/Gone?rev=" + rev)
+	wantStatus(t, answer, 404)
+	if p := decode(t, answer); p["code"] != "deleted" {
+		t.Errorf("%v", p)
+	}
+}
+
+// TestSlashesAtTheEnd: they lead to the address without them, with every method.
+func TestSlashesAtTheEnd(t *testing.T) {
+	w := newWorld(t, nil)
+	w.put("Page", five)
+	for _, path := range []string{api + "pages/Page/", api + "history/Page//", api + "diff/Page/?to=x", api + "recent/"} {
+		answer := w.get(path)
+		wantStatus(t, answer, 308)
+		want := strings.Replace(strings.Replace(path, "//", "/", 1), "/?", "?", 1)
+		if got := answer.Header().Get("Location"); got != strings.TrimSuffix(want, "/") {
+			t.Errorf("%s leads to %s", path, got)
+		}
+	}
+}
+
+// TestLongNamesHaveRawText: the ending .md is not part of the name.
+func TestLongNamesHaveRawText(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, name := range []string{strings.Repeat("x", page.MaxSegment), strings.Repeat("y", page.MaxSegment-1), strings.Repeat(strings.Repeat("z", 199)+"/", 5)[:page.MaxName-1]} {
+		w.put(name, "text of it\n")
+		answer := w.get("/" + name + ".md")
+		wantStatus(t, answer, 200)
+		wantBody(t, answer, "text of it\n")
+	}
+}
