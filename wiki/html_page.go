@@ -319,6 +319,12 @@ func (h *Handler) failPage(w http.ResponseWriter, r *http.Request, err error) {
 	if name, ok := errors.AsType[*page.NameError](err); ok {
 		show.Detail, show.Next = sentence("this "+name.What()+" is refused: "+name.Why), sentence(name.Do)
 	}
+	switch p.Code { // what to do is for programs
+	case "no_page":
+		show.Next = "Open its address, without an ending such as .md, to create it."
+	case "no_file":
+		show.Next = "The list of files is at /-/files/."
+	}
 	if err := answerPage(w, r, p.Status, show, h.web.Error); err != nil {
 		h.log.Error("write the page of an error", "err", err)
 	}

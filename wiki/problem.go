@@ -74,15 +74,24 @@ func problemOf(err error) *problem {
 	if p.Status == http.StatusInsufficientStorage {
 		p.Title = "Disk nearly full"
 	}
-	p.Detail = strings.ReplaceAll(strings.TrimPrefix(cmp.Or(p.Detail, err.Error()), "wiki: "), ": wiki: ", ": ")
+	p.Detail = withoutRooms(cmp.Or(p.Detail, err.Error()))
 	p.RequestID = rand.Text()[:12]
 	return p
+}
+
+// withoutRooms takes out of an error's text which packages it came through: that
+// is for the log.
+func withoutRooms(text string) string {
+	for _, room := range []string{"request: ", "wiki: ", "cluster: ", "events: ", "storage: "} {
+		text = strings.ReplaceAll(strings.TrimPrefix(text, room), ": "+room, ": ")
+	}
+	return text
 }
 
 // describe is the one table from errors to answers.
 func describe(err error) *problem {
 	if name, ok := errors.AsType[*page.NameError](err); ok {
-		return &problem{Status: 400, Code: "bad_name", Next: name.Do}
+		return &problem{Status: 400, Code: "bad_name", Detail: fmt.Sprintf("the %s %q is refused: %s", name.What(), name.Name, name.Why), Next: name.Do}
 	}
 	if edit, ok := errors.AsType[*page.EditError](err); ok {
 		if edit.TooLarge {

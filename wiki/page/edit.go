@@ -52,7 +52,7 @@ type EditError struct {
 }
 
 // Error says what and why.
-func (e *EditError) Error() string { return fmt.Sprintf("the %s is refused: %s", e.Field, e.Why) }
+func (e *EditError) Error() string { return fmt.Sprintf("%q is refused: %s", e.Field, e.Why) }
 
 // ConflictError is an edit that can't be merged with what others saved. It
 // holds all the texts, so that nobody has lost anything.
