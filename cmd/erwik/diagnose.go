@@ -238,7 +238,7 @@ func alarmFinding(a cluster.Alarm) finding {
 	case mesh.AlarmBanned:
 		f.Level, f.Do = levelNote, "nothing: see  erwik network bans"
 	case mesh.AlarmDead:
-		f.Level, f.Do = levelNote, "see this node below"
+		f.Level, f.Do = levelNote, "see this node below; one that was removed is not listed any more"
 	default:
 		f.Do = "see docs/OPERATING.md"
 	}
@@ -303,6 +303,8 @@ func dialAdvice(text string, err error) string {
 		return "its name does not resolve here: mend DNS or /etc/hosts, or start it with --advertise and an IP address"
 	case strings.Contains(text, "timeout") || strings.Contains(text, "deadline") || strings.Contains(text, "no route") || strings.Contains(text, "unreachable"):
 		return "no answer from its machine: is it on, and does a firewall between let TCP through to that port, both ways?"
+	case strings.Contains(text, "remote error: tls:"):
+		return "it answers, and refuses this node's key: this node was banned or removed there, or it has not heard of this node; see  erwik network bans  there"
 	case strings.Contains(text, "prove keys") || strings.Contains(text, "tls:") || strings.Contains(text, "certificate"):
 		return "somebody else answers at its address: another node, or a proxy that ends TLS; correct its --advertise"
 	case text == "":
