@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/erwik/erwik/cluster/mesh"
@@ -90,7 +91,7 @@ func (n *Node) story(h storage.Hash) (story, bool) {
 			return
 		}
 		at := time.Now().Add(-now.Sub(told.At)).UTC()
-		s.Hops = append(s.Hops, hop{n.cfg.Name, told.HeardFrom, told.PulledFrom, at})
+		s.Hops = append(s.Hops, hop{core.NodeName(n.self), told.HeardFrom, told.PulledFrom, at})
 		if told.Discarded != nil {
 			s.Discarded = told.Discarded
 		}
@@ -100,27 +101,48 @@ func (n *Node) story(h storage.Hash) (story, bool) {
 
 // Forget removes a node, named by its id or its name, from the pool.
 func (n *Node) Forget(node string) (storage.NodeID, error) {
-	var found []storage.NodeID
+	var found []mesh.NodeInfo
 	ok := false
 	n.do(func(c *mesh.Core, now mesh.Time) {
-		for _, info := range c.Nodes() {
-			if info.Name == node || info.ID.String() == node {
-				found = append(found, info.ID)
-			}
-		}
+		found = named(c, node)
 		if len(found) == 1 {
-			ok = c.Forget(now, found[0])
+			ok = c.Forget(now, found[0].ID)
 		}
 	})
 	switch {
-	case len(found) == 0:
-		return storage.NodeID{}, fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
-	case len(found) > 1:
-		return storage.NodeID{}, fmt.Errorf("cluster: %d nodes are named %q; give the id", len(found), node)
+	case len(found) != 1:
+		return storage.NodeID{}, notOne(node, len(found))
 	case !ok:
 		return storage.NodeID{}, fmt.Errorf("cluster: node %q is this node; it can't forget itself", node)
 	}
-	return found[0], nil
+	return found[0].ID, nil
+}
+
+// named finds the nodes that a name or an id means. Of nodes with one name, each is
+// shown by a longer one.
+func named(c *mesh.Core, node string) (found []mesh.NodeInfo) {
+	all := c.Nodes()
+	for _, info := range all {
+		if info.Name == node || info.ID.String() == node {
+			found = append(found, info)
+		}
+	}
+	if len(found) > 0 {
+		return found
+	}
+	for _, info := range all {
+		if strings.HasPrefix(info.Name, node+"~") {
+			found = append(found, info)
+		}
+	}
+	return found
+}
+
+func notOne(node string, found int) error {
+	if found == 0 {
+		return fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
+	}
+	return fmt.Errorf("cluster: %d nodes are named %q; give the id, or the longer name that erwik network nodes shows", found, node)
 }
 
 // banInfo is an item of network/bans.
@@ -146,26 +168,15 @@ func (n *Node) bans() []banInfo {
 // Ban bans a node, named by its id or its name, from the mesh: see
 // [storage.Store.Ban]. By its id a node can be banned that is not in the pool.
 func (n *Node) Ban(ctx context.Context, node string) (storage.NodeID, error) {
-	var found []storage.NodeID
-	name := node
-	n.do(func(c *mesh.Core, _ mesh.Time) {
-		for _, info := range c.Nodes() {
-			if info.Name == node || info.ID.String() == node {
-				found = append(found, info.ID)
-				name = info.Name
-			}
-		}
-	})
+	var found []mesh.NodeInfo
+	n.do(func(c *mesh.Core, _ mesh.Time) { found = named(c, node) })
 	if id, err := storage.ParseNodeID(node); err == nil && len(found) == 0 && n.cfg.Store.Taken(id) {
-		found = append(found, id)
+		found = append(found, mesh.NodeInfo{ID: id, Name: node})
 	}
-	switch {
-	case len(found) == 0:
-		return storage.NodeID{}, fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
-	case len(found) > 1:
-		return storage.NodeID{}, fmt.Errorf("cluster: %d nodes are named %q; give the id", len(found), node)
+	if len(found) != 1 {
+		return storage.NodeID{}, notOne(node, len(found))
 	}
-	return found[0], n.cfg.Store.Ban(ctx, found[0], name)
+	return found[0].ID, n.cfg.Store.Ban(ctx, found[0].ID, found[0].Name)
 }
 
 // Counters returns totals of the mesh protocol since the start.

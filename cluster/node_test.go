@@ -136,6 +136,42 @@ func TestForgetRemovesANodeEverywhere(t *testing.T) {
 	awaitNodes(b, 2)
 }
 
+// TestNodesOfOneName: a name that several nodes have means none of them, for what
+// can't be taken back; the longer name that is shown means one.
+func TestNodesOfOneName(t *testing.T) {
+	a := start(t, "a")
+	b := start(t, "twin", a.address())
+	c := start(t, "twin", a.address())
+	eventually(t, "all are there, and told apart", func() error {
+		for _, id := range []storage.NodeID{b.self, c.self} {
+			var name string
+			a.do(func(core *mesh.Core, _ mesh.Time) { name = core.NodeName(id) })
+			if name != "twin~"+id.Short() {
+				return fmt.Errorf("%s is named %q", id.Short(), name)
+			}
+		}
+		return nil
+	})
+	if _, err := a.Forget("twin"); err == nil || !strings.Contains(err.Error(), "2 nodes") {
+		t.Errorf("forgetting one of two: %v", err)
+	}
+	if _, err := a.Ban(t.Context(), "twin"); err == nil || !strings.Contains(err.Error(), "2 nodes") {
+		t.Errorf("banning one of two: %v", err)
+	}
+	commit := save(t, c.cfg.Store, "Page.md", "x")
+	eventually(t, "its own story names it like others do", func() error {
+		s, _ := c.story(commit.Hash)
+		if len(s.Hops) != 1 || s.Hops[0].Node != "twin~"+c.self.Short() {
+			return fmt.Errorf("hops %+v", s.Hops)
+		}
+		return nil
+	})
+	c.Close()
+	if id, err := a.Forget("twin~" + c.self.Short()); err != nil || id != c.self {
+		t.Errorf("forgot %v: %v", id, err)
+	}
+}
+
 // liar is a neighbor that serves whatever it likes over the pull protocol.
 func liar(t *testing.T, victim *Node, answer func(p *pullConn, id uint64)) storage.NodeID {
 	t.Helper()

@@ -22,6 +22,7 @@ func (c *Core) ban(id storage.NodeID) {
 	if n == nil {
 		return // of a node that is not in the table there is nothing to take out
 	}
+	name := c.nameOf(n)
 	if n.link != nil && n.link.up {
 		c.giveUp(n.link, "the node was banned")
 	}
@@ -44,7 +45,7 @@ func (c *Core) ban(id storage.NodeID) {
 		c.persist("gone/"+id.String(), nil)
 	}
 	c.poolChanged()
-	c.alarmOnce(Alarm{Kind: AlarmBanned, Node: id, Text: "it is banned: links with it are closed, and what it signs from now on counts nowhere"})
+	c.alarmOnce(Alarm{Kind: AlarmBanned, Node: id, Text: name + " is banned: links with it are closed, and what it signs from now on counts nowhere"})
 }
 
 // unban takes the ban back: its node was admitted by somebody whose word counts.
