@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -92,5 +93,34 @@ func TestOperatorKeyStaysOnThisMachine(t *testing.T) {
 		if status := run(t.Context(), args, getenv, strings.NewReader(""), &out, &errs); status != exitFailed || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: status %d, %s", node, status, errs.String())
 		}
+	}
+}
+
+// TestWrongUse: a command line that can't be meant ends with status 2 and says
+// what is wrong with it.
+func TestWrongUse(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	serve := func(args ...string) []string { return append([]string{"serve", "--data", data}, args...) }
+	for want, args := range map[string][]string{
+		`--listen "bogus"`:                serve("--listen", "bogus"),
+		`--listen "127.0.0.1"`:            serve("--listen", "127.0.0.1"),
+		`--listen ":99999"`:               serve("--listen", ":99999"),
+		`--advertise "e1:0"`:              serve("--advertise", "e1:0"),
+		`--join "http://127.0.0.1:19001"`: serve("--join", "http://127.0.0.1:19001"),
+		`--join "127.0.0.1"`:              serve("--join", "127.0.0.1"),
+		`--join ""`:                       serve("--join", ""),
+		"--tls-cert needs --tls-key":      serve("--tls-cert", "cert.pem"),
+		"--tls-key needs --tls-cert":      serve("--tls-key", "key.pem"),
+		"--token: this is no token":       serve("--join", "e1:8000", "--token", "a secret of many bytes"),
+		"--drain -1s":                     serve("--drain", "-1s"),
+	} {
+		var out, errs strings.Builder
+		status := run(t.Context(), args, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+		if status != exitUsage || !strings.Contains(errs.String(), want) {
+			t.Errorf("%q: status %d, want %d and %q: %s", args, status, exitUsage, want, errs.String())
+		}
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("a data directory was made")
 	}
 }
