@@ -88,7 +88,16 @@ also when it is cut off; a node joins by naming one other.
 
 Start a wiki:             erwik serve --data wiki
 Let another machine join: erwik token --data wiki
-and there:                erwik serve --data wiki --join FIRST:8000 --token TOKEN`,
+and there:                erwik serve --data wiki --join FIRST:8000 --token TOKEN
+Write a page:             erwik page put Home -m "begin" < Home.md
+
+Variables of the commands that speak to a node:
+  ERWIK_NODE          URL of the node, for --node
+  ERWIK_EDIT_TOKEN    edit token, where the node asks for one (--edit-token-file)
+  ERWIK_AUTHOR        who edits, for --author
+  ERWIK_DATA          data directory with the operator's key, for --data
+  ERWIK_OPERATOR_KEY  the operator's key itself
+All settings of serve have one too: ERWIK_ and the name of the flag.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -110,7 +119,7 @@ func (a *app) client(c *cobra.Command) *cobra.Command {
 	if node == "" {
 		node = "http://127.0.0.1:8000"
 	}
-	c.Flags().StringVar(&a.node, "node", node, "URL of the node to speak to (ERWIK_NODE)")
+	c.Flags().StringVar(&a.node, "node", node, "URL of the node to speak to (ERWIK_NODE); if it asks for an edit token, give that in ERWIK_EDIT_TOKEN")
 	c.Flags().BoolVar(&a.json, "json", false, "print facts as JSON")
 	return c
 }

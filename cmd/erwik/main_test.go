@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,7 +20,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the stories in testdata/script. "node NAME [args]" starts a
-// node with the data directory NAME and sets $NAME to its URL.
+// node with the data directory NAME and sets $NAME to its URL and $NAME_address to
+// its HOST:PORT; "hash NAME" sets $NAME to the short hash that was printed last.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -29,8 +31,16 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"node": startNode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"node": startNode, "hash": readHash},
 	})
+}
+
+func readHash(ts *testscript.TestScript, neg bool, args []string) {
+	hash := regexp.MustCompile(`\b[0-9a-f]{10}\b`).FindString(ts.ReadFile("stdout"))
+	if neg || len(args) != 1 || hash == "" {
+		ts.Fatalf("usage: hash NAME, after a command that prints one")
+	}
+	ts.Setenv(args[0], hash)
 }
 
 func startNode(ts *testscript.TestScript, neg bool, args []string) {
@@ -41,6 +51,7 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", ts.MkAbs(args[0]), "--name", args[0], "--log-level", "error"}, args[1:]...)
 	cmd := exec.Command(self, all...)
+	cmd.Dir = ts.MkAbs(".")
 	cmd.Args[0] = "erwik" // by this name the test binary knows that it is the command
 	cmd.Env = append(os.Environ(), "ERWIK_SECRET="+ts.Getenv("ERWIK_SECRET"), "TESTSCRIPT_COMMAND=erwik")
 	out, err := cmd.StdoutPipe()
@@ -68,6 +79,7 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case address := <-ready:
 		ts.Setenv(args[0], address)
+		ts.Setenv(args[0]+"_address", strings.TrimPrefix(address, "http://"))
 	case <-ended:
 		ts.Fatalf("node %s ended", args[0])
 	case <-time.After(time.Minute):

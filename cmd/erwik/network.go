@@ -397,7 +397,7 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				fmt.Fprintf(a.stdout, "node %s  %s  %s\npages %d  commits %d  digest %s\n", s.Name, s.Version, ready, s.Pages, s.Commits, short(s.Digest))
 				if s.Staged > 0 {
-					fmt.Fprintf(a.stdout, "%d commits wait for their parents\n", s.Staged)
+					fmt.Fprintf(a.stdout, "waiting for parents: %s\n", several(s.Staged, "commit"))
 				}
 				if s.Regressed {
 					fmt.Fprintln(a.stdout, "acknowledged saves are missing here; they are being pulled back from neighbors")
@@ -406,7 +406,7 @@ func (a *app) statusCommand() *cobra.Command {
 				for _, n := range s.Neighbors {
 					behind := "in sync"
 					if n.BehindCommits > 0 {
-						behind = fmt.Sprintf("behind %d commits (%.1fs)", n.BehindCommits, n.BehindS)
+						behind = fmt.Sprintf("behind %s (%.1fs)", several(n.BehindCommits, "commit"), n.BehindS)
 					}
 					fmt.Fprintf(w, "  %s\t%s\t%.1fms\t%s\n", n.Name, n.State, n.RTT, behind)
 				}
