@@ -110,7 +110,26 @@ All settings of serve have one too: ERWIK_ and the name of the flag.`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.serveCommand(), a.labCommand(), a.tokenCommand(), a.statusCommand(), a.doctorCommand(), a.pageCommand(), a.fileCommand(), a.conflictsCommand(),
 		a.importCommand(), a.exportCommand(), a.networkCommand(), a.versionCommand())
+	refuseUnknownHelp(root)
 	return root
+}
+
+// refuseUnknownHelp lets "erwik help" fail for what is no command.
+func refuseUnknownHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		topic, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return usageError{fmt.Errorf("there is no help on %q; erwik help lists all commands", strings.Join(args, " "))}
+		}
+		topic.InitDefaultHelpFlag()
+		return topic.Help()
+	}
 }
 
 // client adds the flags of every command that speaks to a node.

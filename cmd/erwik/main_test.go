@@ -124,6 +124,7 @@ func TestWrongUse(t *testing.T) {
 		"--tls-cert needs --tls-key":      serve("--tls-cert", "cert.pem"),
 		"--tls-key needs --tls-cert":      serve("--tls-key", "key.pem"),
 		"--token: this is no token":       serve("--join", "e1:8000", "--token", "a secret of many bytes"),
+		`no help on "nosuch"`:             {"help", "nosuch"},
 		"--drain -1s":                     serve("--drain", "-1s"),
 	} {
 		var out, errs strings.Builder

@@ -111,6 +111,9 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 	if _, port, err := net.SplitHostPort(s.listen); err == nil && port == "0" {
 		s.listen = addr.String() // the same one after a repair
 	}
+	if err := noteAddress(s, addr); err != nil {
+		log.Warn("the file by which erwik token tells the address was not written", "err", err)
+	}
 	if starts == 0 {
 		fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
 	}
