@@ -79,7 +79,7 @@ type editFlags struct {
 func (e *editFlags) add(a *app, c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&e.summary, "message", "m", "", "what was changed and why")
 	c.Flags().StringVar(&e.author, "author", author(a.getenv), "who changed it (ERWIK_AUTHOR)")
-	c.Flags().StringSliceVar(&e.base, "base", []string{"current"}, "commits that the edit is made on, or the beginnings of their hashes")
+	c.Flags().StringSliceVar(&e.base, "base", []string{"current"}, "commits that the edit is made on; of a page the beginning of a hash will do")
 	return c
 }
 
