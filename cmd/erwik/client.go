@@ -20,15 +20,16 @@ const maxAnswer = 64 << 20
 
 // problem is an answer of RFC 9457 with what erwik adds.
 type problem struct {
-	Title   string  `json:"title"`
-	Status  int     `json:"status"`
-	Detail  string  `json:"detail"`
-	Code    string  `json:"code"`
-	Next    string  `json:"next"`
-	Request string  `json:"request_id"`
-	Current *string `json:"current"`
-	Yours   *string `json:"yours"`
-	Merged  *string `json:"merged_with_markers"`
+	Title   string   `json:"title"`
+	Status  int      `json:"status"`
+	Detail  string   `json:"detail"`
+	Code    string   `json:"code"`
+	Next    string   `json:"next"`
+	Request string   `json:"request_id"`
+	Heads   []string `json:"heads"`
+	Current *string  `json:"current"`
+	Yours   *string  `json:"yours"`
+	Merged  *string  `json:"merged_with_markers"`
 }
 
 func (p *problem) Error() string {
@@ -110,6 +111,7 @@ func (a *app) openSized(ctx context.Context, method, path string, query url.Valu
 	if json.Unmarshal(text, p) != nil || p.Title == "" {
 		return nil, fmt.Errorf("%s answers %s", a.node, response.Status)
 	}
+	p.Next = a.hint(p, path)
 	return nil, p
 }
 

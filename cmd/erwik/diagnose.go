@@ -152,14 +152,14 @@ func (n *node) storeFindings() []finding {
 	}
 	all = append(all, damageFindings(n.store.Damage())...)
 	if last, _ := n.store.Scrubbed(); !last.Ended.IsZero() {
-		all = append(all, finding{Level: levelOK, About: "scrub", Text: fmt.Sprintf("everything was read again up to %s ago: %d commits, %s, %d damaged",
-			ago(time.Since(last.Ended)), last.Commits, size(last.Bytes), last.Found)})
+		all = append(all, finding{Level: levelOK, About: "scrub", Text: fmt.Sprintf("everything was read again up to %s ago: %s, %s, %d damaged",
+			ago(time.Since(last.Ended)), several(last.Commits, "commit"), size(last.Bytes), last.Found)})
 	}
 	if s.Staged > 0 {
-		all = append(all, finding{Level: levelNote, About: "saves", Text: fmt.Sprintf("%d commits wait for their parents, which are being pulled", s.Staged)})
+		all = append(all, finding{Level: levelNote, About: "saves", Text: "waiting for parents, which are being pulled: " + several(s.Staged, "commit")})
 	}
 	if s.Lacking > 0 {
-		all = append(all, finding{levelNote, "files", fmt.Sprintf("parts of %d file revisions are not here yet", s.Lacking),
+		all = append(all, finding{levelNote, "files", fmt.Sprintf("parts of %s are not here yet", several(s.Lacking, "file revision")),
 			"nothing while nodes that have them are reachable; files that stay missing are only on nodes that are away"})
 	}
 	return all
@@ -176,7 +176,7 @@ func damageFindings(d storage.Damage) (all []finding) {
 			"look at the disk. When digests are equal remove that folder; where there is no neighbor keep it"})
 	}
 	if d.Behind > 0 {
-		all = append(all, finding{levelNote, "saves", fmt.Sprintf("%d commits are shown though something before them is gone with a damaged file; it is pulled back", d.Behind),
+		all = append(all, finding{levelNote, "saves", "shown though something before is gone with a damaged file, and is pulled back: " + several(d.Behind, "commit"),
 			"keep the other nodes up until this finding is gone"})
 	}
 	return all
@@ -289,9 +289,9 @@ func balance(r *neighborReport) string {
 		if r.Lacks == 0 && r.Has == 0 {
 			return "nothing is known to be missing on either side"
 		}
-		return fmt.Sprintf("it lacks %d commits of here (for %s), this node %d of there", r.Lacks, ago(seconds(r.LacksFor)), r.Has)
+		return fmt.Sprintf("it lacks %s of here (for %s), this node %d of there", several(r.Lacks, "commit"), ago(seconds(r.LacksFor)), r.Has)
 	}
-	return fmt.Sprintf("behind by at most %d commits of those here, and has at least %d that are not here, as of %s ago", r.Lacks, r.Has, ago(seconds(r.AsOf)))
+	return fmt.Sprintf("behind by at most %s of those here, and has at least %d that are not here, as of %s ago", several(r.Lacks, "commit"), r.Has, ago(seconds(r.AsOf)))
 }
 
 // dialAdvice says what to do about an address that can't be reached.
@@ -334,7 +334,7 @@ func size(n uint64) string {
 }
 
 // several counts things in words: "1 page", "2 pages".
-func several[T int | uint64](n T, thing string) string {
+func several[T int | int64 | uint64](n T, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}

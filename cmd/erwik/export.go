@@ -41,9 +41,9 @@ func (a *app) exportCommand() *cobra.Command {
 			if a.json {
 				return a.printJSON(map[string]any{"pages": n, "files": files, "seconds": time.Since(start).Seconds()})
 			}
-			what := fmt.Sprintf("%d pages", n)
+			what := several(n, "page")
 			if files > 0 {
-				what += fmt.Sprintf(" and %d files", files)
+				what += " and " + several(files, "file")
 			}
 			_, err = fmt.Fprintf(a.stdout, "exported %s to %s in %.1f s\n", what, args[0], time.Since(start).Seconds())
 			return err
@@ -98,7 +98,7 @@ func (a *app) exportPages(ctx context.Context, root *os.Root) (n int, err error)
 		query.Set("cursor", *list.Next)
 	}
 	if clashes > 0 {
-		return n, fmt.Errorf("%d of %d pages could not be written: a file and a folder would have one name. Rename them, and export again", clashes, n+clashes)
+		return n, fmt.Errorf("%d of %s could not be written: a file and a folder would have one name. Rename one, and export again", clashes, several(n+clashes, "page"))
 	}
 	return n, nil
 }

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -55,8 +57,8 @@ type savedFile struct {
 }
 
 // sendFile uploads what body gives; length -1 means that nobody knows it.
-func (a *app) sendFile(ctx context.Context, name string, body io.Reader, length int64, e *editFlags) (s savedFile, raw json.RawMessage, err error) {
-	response, err := a.openSized(ctx, http.MethodPut, filePath(name), e.query(), "", body, length, "application/octet-stream")
+func (a *app) sendFile(ctx context.Context, name string, body io.Reader, length int64, key string, e *editFlags) (s savedFile, raw json.RawMessage, err error) {
+	response, err := a.openSized(ctx, http.MethodPut, filePath(name), e.query(), key, body, length, "application/octet-stream")
 	if err != nil {
 		return s, nil, err
 	}
@@ -92,14 +94,14 @@ func (a *app) filePut() *cobra.Command {
 				}
 				body = file
 			}
-			s, raw, err := a.sendFile(c.Context(), args[0], body, length, &e)
+			s, raw, err := a.sendFile(c.Context(), args[0], body, length, "", &e)
 			if err != nil {
 				return err
 			}
 			if a.json {
 				return a.printJSON(raw)
 			}
-			_, err = fmt.Fprintf(a.stdout, "saved %s %s, %d bytes\n", s.Path, short(s.Commit), s.Size)
+			_, err = fmt.Fprintf(a.stdout, "saved %s %s, %s\n", s.Path, short(s.Commit), several(s.Size, "byte"))
 			return err
 		},
 	}))
@@ -117,7 +119,7 @@ func (a *app) fileGet() *cobra.Command {
 			}
 			response, err := a.open(c.Context(), http.MethodGet, filePath(args[0]), query, "", nil, "")
 			if err != nil {
-				return err
+				return orCreate(err, "erwik file put", args[0])
 			}
 			defer response.Body.Close()
 			if out == "" && !a.json {
@@ -246,7 +248,7 @@ func (a *app) fileList() *cobra.Command {
 					note = "  several versions"
 				}
 				if f.Missing > 0 {
-					note += fmt.Sprintf("  %d bytes are not on this node yet", f.Missing)
+					note += fmt.Sprintf("  not on this node yet: %s", several(f.Missing, "byte"))
 				}
 				_, err := fmt.Fprintf(w, "%d\t%s\t%s\t%s%s\n", f.Size, localTime(f.Time), f.Author, f.Path, note)
 				return err
@@ -262,50 +264,66 @@ func (a *app) fileList() *cobra.Command {
 	})
 }
 
-// importFiles uploads the files of a folder that are no pages; one that is there
-// already with the same bytes makes no revision.
-func (a *app) importFiles(ctx context.Context, folder string, files []string, e *editFlags) (done, failed int, err error) {
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return 0, 0, err
+// importFiles uploads the files of a folder that are no pages, unless they are
+// there already with the same bytes.
+func (a *app) importFiles(ctx context.Context, f *folder, key string, e *editFlags) (t tally, err error) {
+	if len(f.files) == 0 {
+		return t, nil
 	}
-	defer root.Close()
-	bar := a.progress(len(files), "uploading", "files")
+	there := make(map[page.FileName]fileInfo)
+	err = a.eachFile(ctx, "", func(f fileInfo, _ json.RawMessage) error {
+		there[f.Path] = f
+		return nil
+	})
+	if err != nil {
+		return t, err
+	}
+	bar := a.progress(len(f.files), "uploading", "files")
 	defer bar.Finish()
-	for _, name := range files {
-		err := a.importFile(ctx, root, name, e)
+	for _, file := range f.files {
+		same, err := a.importFile(ctx, f, file, there, key, e)
 		var p *problem
-		var bad *page.NameError
 		switch {
-		case errors.As(err, &p) && p.Status/100 == 4 && p.Status != http.StatusUnauthorized, errors.As(err, &bad):
-			failed++
-			fmt.Fprintf(a.stderr, "erwik: %s: %v\n", name, err)
+		case errors.As(err, &p) && p.Status/100 == 4 && p.Status != http.StatusUnauthorized:
+			t.Failed++
+			fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file, err)
+		case isRefusal(err):
+			t.Failed++
+			fmt.Fprintf(a.stderr, "erwik: %v\n", err)
 		case err != nil:
-			return done, failed, err
+			return t, err
+		case same:
+			t.Skipped++
 		default:
-			done++
+			t.Files++
 		}
 		bar.Add(1)
 	}
-	return done, failed, nil
+	return t, nil
 }
 
-func (a *app) importFile(ctx context.Context, root *os.Root, name string, e *editFlags) error {
-	target, err := page.FileNameOfDisk(name)
+// importFile uploads one file and reports whether the node had it already.
+func (a *app) importFile(ctx context.Context, f *folder, path string, there map[page.FileName]fileInfo, key string, e *editFlags) (same bool, err error) {
+	file, target, size, err := f.openFile(path)
 	if err != nil {
-		return err
-	}
-	file, err := root.Open(name)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+		return false, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return fmt.Errorf("read %s: %w", name, err)
+	if old, found := there[target]; found && old.Size == size && !old.Conflict {
+		sum := sha256.New()
+		if _, err := io.Copy(sum, file); err != nil {
+			return false, fmt.Errorf("read %s: %w", path, err)
+		}
+		same = hex.EncodeToString(sum.Sum(nil)) == old.SHA256
+		if same && old.Missing == 0 {
+			return true, nil
+		}
+		if _, err := file.Seek(0, io.SeekStart); err != nil {
+			return false, fmt.Errorf("read %s: %w", path, err)
+		}
 	}
-	_, _, err = a.sendFile(ctx, string(target), file, info.Size(), e)
-	return err
+	_, _, err = a.sendFile(ctx, string(target), file, size, key, e)
+	return same, err
 }
 
 // exportFiles writes all files beside the pages and returns how many.
@@ -325,7 +343,7 @@ func (a *app) exportFiles(ctx context.Context, root *os.Root) (n int, err error)
 		return nil
 	})
 	if err == nil && clashes > 0 {
-		err = fmt.Errorf("%d files could not be written: a file and a folder would have one name. Rename them, and export again", clashes)
+		err = fmt.Errorf("%s could not be written: a file and a folder would have one name. Rename one, and export again", several(clashes, "file"))
 	}
 	return n, err
 }

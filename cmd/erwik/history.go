@@ -92,7 +92,7 @@ func (a *app) importHistory(c *cobra.Command, path, data string, f *historyFlags
 		return err
 	}
 	done.Seconds = time.Since(start).Seconds()
-	return a.reportImport(done, "revisions")
+	return a.reportImport(done, "revision")
 }
 
 // planHistory reads the source and draws its progress.
@@ -114,10 +114,10 @@ func (a *app) planHistory(ctx context.Context, source *gitsource.Source) (*gitso
 func describe(r *gitsource.Report) string {
 	var b strings.Builder
 	day := func(t time.Time) string { return t.Format("2006-01-02") }
-	fmt.Fprintf(&b, "%s (%s): %d commits, %d of them merges, from %s to %s\n",
-		strings.TrimPrefix(r.Branch, "refs/heads/"), short(r.Tip), r.Commits, r.Merges, day(r.First), day(r.Last))
-	fmt.Fprintf(&b, "%d revisions of %d pages, of which %d are there at the end; %d renames, %d deletions\n",
-		r.Revisions, r.PagesEver, r.Pages, r.Renames, r.Deletes)
+	fmt.Fprintf(&b, "%s (%s): %s, %d of them merges, from %s to %s\n",
+		strings.TrimPrefix(r.Branch, "refs/heads/"), short(r.Tip), several(r.Commits, "commit"), r.Merges, day(r.First), day(r.Last))
+	fmt.Fprintf(&b, "%s of %s, of which %d are there at the end; %s, %s\n",
+		several(r.Revisions, "revision"), several(r.PagesEver, "page"), r.Pages, several(r.Renames, "rename"), several(r.Deletes, "deletion"))
 	if r.Shallow {
 		fmt.Fprintln(&b, "the repository is a shallow clone: its history begins where it was cut")
 	}
@@ -126,7 +126,7 @@ func describe(r *gitsource.Report) string {
 		if s.Files > len(s.Examples) {
 			more = ", …"
 		}
-		fmt.Fprintf(&b, "left out, %s: %d files, %d changes (%q%s)\n", s.Reason, s.Files, s.Changes, s.Examples, more)
+		fmt.Fprintf(&b, "left out, %s: %s, %s (%q%s)\n", s.Reason, several(s.Files, "file"), several(s.Changes, "change"), s.Examples, more)
 	}
 	return b.String()
 }

@@ -167,7 +167,7 @@ func (r *labReport) sum(ctx context.Context) {
 		}
 	}
 	lines, _ := discarded()
-	r.a.say("\n%d saves on %s:\n", len(r.saves), r.lab.names[0])
+	r.a.say("\n%s on %s:\n", several(len(r.saves), "save"), r.lab.names[0])
 	for _, name := range r.lab.names[1:] {
 		took := r.took[name]
 		mid := median(took)

@@ -88,7 +88,16 @@ also when it is cut off; a node joins by naming one other.
 
 Start a wiki:             erwik serve --data wiki
 Let another machine join: erwik token --data wiki
-and there:                erwik serve --data wiki --join FIRST:8000 --token TOKEN`,
+and there:                erwik serve --data wiki --join FIRST:8000 --token TOKEN
+Write a page:             erwik page put Home -m "begin" < Home.md
+
+Variables of the commands that speak to a node:
+  ERWIK_NODE          URL of the node, for --node
+  ERWIK_EDIT_TOKEN    edit token, where the node asks for one (--edit-token-file)
+  ERWIK_AUTHOR        who edits, for --author
+  ERWIK_DATA          data directory with the operator's key, for --data
+  ERWIK_OPERATOR_KEY  the operator's key itself
+All settings of serve have one too: ERWIK_ and the name of the flag.`,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -101,7 +110,26 @@ and there:                erwik serve --data wiki --join FIRST:8000 --token TOKE
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(a.serveCommand(), a.labCommand(), a.tokenCommand(), a.statusCommand(), a.doctorCommand(), a.pageCommand(), a.fileCommand(), a.conflictsCommand(),
 		a.importCommand(), a.exportCommand(), a.networkCommand(), a.versionCommand())
+	refuseUnknownHelp(root)
 	return root
+}
+
+// refuseUnknownHelp lets "erwik help" fail for what is no command.
+func refuseUnknownHelp(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil || help == root {
+		return
+	}
+	help.Run = nil
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		topic, rest, err := root.Find(args)
+		if err != nil || len(rest) > 0 {
+			return usageError{fmt.Errorf("there is no help on %q; erwik help lists all commands", strings.Join(args, " "))}
+		}
+		topic.InitDefaultHelpFlag()
+		return topic.Help()
+	}
 }
 
 // client adds the flags of every command that speaks to a node.
@@ -110,7 +138,7 @@ func (a *app) client(c *cobra.Command) *cobra.Command {
 	if node == "" {
 		node = "http://127.0.0.1:8000"
 	}
-	c.Flags().StringVar(&a.node, "node", node, "URL of the node to speak to (ERWIK_NODE)")
+	c.Flags().StringVar(&a.node, "node", node, "URL of the node to speak to (ERWIK_NODE); if it asks for an edit token, give that in ERWIK_EDIT_TOKEN")
 	c.Flags().BoolVar(&a.json, "json", false, "print facts as JSON")
 	return c
 }

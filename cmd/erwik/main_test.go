@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,7 +20,8 @@ func TestMain(m *testing.M) {
 }
 
 // TestScripts runs the stories in testdata/script. "node NAME [args]" starts a
-// node with the data directory NAME and sets $NAME to its URL.
+// node with the data directory NAME and sets $NAME to its URL and $NAME_address to
+// its HOST:PORT; "hash NAME" sets $NAME to the short hash that was printed last.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -28,8 +31,16 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"node": startNode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"node": startNode, "hash": readHash},
 	})
+}
+
+func readHash(ts *testscript.TestScript, neg bool, args []string) {
+	hash := regexp.MustCompile(`\b[0-9a-f]{10}\b`).FindString(ts.ReadFile("stdout"))
+	if neg || len(args) != 1 || hash == "" {
+		ts.Fatalf("usage: hash NAME, after a command that prints one")
+	}
+	ts.Setenv(args[0], hash)
 }
 
 func startNode(ts *testscript.TestScript, neg bool, args []string) {
@@ -40,6 +51,7 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	all := append([]string{"serve", "--listen", "127.0.0.1:0", "--data", ts.MkAbs(args[0]), "--name", args[0], "--log-level", "error"}, args[1:]...)
 	cmd := exec.Command(self, all...)
+	cmd.Dir = ts.MkAbs(".")
 	cmd.Args[0] = "erwik" // by this name the test binary knows that it is the command
 	cmd.Env = append(os.Environ(), "ERWIK_SECRET="+ts.Getenv("ERWIK_SECRET"), "TESTSCRIPT_COMMAND=erwik")
 	out, err := cmd.StdoutPipe()
@@ -67,6 +79,7 @@ func startNode(ts *testscript.TestScript, neg bool, args []string) {
 	select {
 	case address := <-ready:
 		ts.Setenv(args[0], address)
+		ts.Setenv(args[0]+"_address", strings.TrimPrefix(address, "http://"))
 	case <-ended:
 		ts.Fatalf("node %s ended", args[0])
 	case <-time.After(time.Minute):
@@ -92,5 +105,35 @@ func TestOperatorKeyStaysOnThisMachine(t *testing.T) {
 		if status := run(t.Context(), args, getenv, strings.NewReader(""), &out, &errs); status != exitFailed || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: status %d, %s", node, status, errs.String())
 		}
+	}
+}
+
+// TestWrongUse: a command line that can't be meant ends with status 2 and says
+// what is wrong with it.
+func TestWrongUse(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "data")
+	serve := func(args ...string) []string { return append([]string{"serve", "--data", data}, args...) }
+	for want, args := range map[string][]string{
+		`--listen "bogus"`:                serve("--listen", "bogus"),
+		`--listen "127.0.0.1"`:            serve("--listen", "127.0.0.1"),
+		`--listen ":99999"`:               serve("--listen", ":99999"),
+		`--advertise "e1:0"`:              serve("--advertise", "e1:0"),
+		`--join "http://127.0.0.1:19001"`: serve("--join", "http://127.0.0.1:19001"),
+		`--join "127.0.0.1"`:              serve("--join", "127.0.0.1"),
+		`--join ""`:                       serve("--join", ""),
+		"--tls-cert needs --tls-key":      serve("--tls-cert", "cert.pem"),
+		"--tls-key needs --tls-cert":      serve("--tls-key", "key.pem"),
+		"--token: this is no token":       serve("--join", "e1:8000", "--token", "a secret of many bytes"),
+		`no help on "nosuch"`:             {"help", "nosuch"},
+		"--drain -1s":                     serve("--drain", "-1s"),
+	} {
+		var out, errs strings.Builder
+		status := run(t.Context(), args, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+		if status != exitUsage || !strings.Contains(errs.String(), want) {
+			t.Errorf("%q: status %d, want %d and %q: %s", args, status, exitUsage, want, errs.String())
+		}
+	}
+	if _, err := os.Stat(data); err == nil {
+		t.Error("a data directory was made")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/erwik/erwik/cluster"
+	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -194,7 +195,9 @@ func (a *app) networkForget() *cobra.Command {
 	data := ""
 	c := a.client(&cobra.Command{
 		Use: "forget NODE", Short: "Remove a node that will not come back from the pool", Args: cobra.ExactArgs(1),
-		Long: "Remove a node from the pool, by name or id, on all nodes. Its pages stay. Needs the data directory, for the operator's key.",
+		Long: `Remove a node from the pool, by name or id, on all nodes; of several with one name
+each is called NAME~abcd, as "network nodes" lists them. Its pages stay. Needs the
+data directory, for the operator's key.`,
 		RunE: func(c *cobra.Command, args []string) error {
 			key, err := a.findKey(c, data)
 			if err != nil {
@@ -273,6 +276,9 @@ func (n *node) ban(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &asked); err != nil || asked.Node == "" {
 		return nil, errors.New(`the body must be {"node": name or id}`)
 	}
+	if err := n.checkName(asked.Node); err != nil {
+		return nil, err
+	}
 	id, err := n.member.Ban(ctx, asked.Node)
 	if err != nil {
 		return nil, err
@@ -288,11 +294,34 @@ func (n *node) forget(_ context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &asked); err != nil || asked.Node == "" {
 		return nil, errors.New(`the body must be {"node": name or id}`)
 	}
+	if err := n.checkName(asked.Node); err != nil {
+		return nil, err
+	}
 	id, err := n.member.Forget(asked.Node)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]string{"node": id.String()}, nil
+}
+
+// checkName refuses a name that several nodes have, and says how to name one: in
+// lists and for the mesh they are called NAME~abcd.
+func (n *node) checkName(name string) error {
+	list, err := n.member.Network("nodes")
+	if err != nil {
+		return err
+	}
+	nodes, _ := list.([]mesh.NodeInfo)
+	var same []string
+	for _, other := range nodes {
+		if other.Name == name+"~"+other.ID.Short() {
+			same = append(same, other.Name)
+		}
+	}
+	if len(same) > 0 {
+		return fmt.Errorf("%d nodes are named %q: give one of %s, or an id; see: erwik network nodes", len(same), name, strings.Join(same, ", "))
+	}
+	return nil
 }
 
 func (a *app) dataFlag(c *cobra.Command, data *string) {
@@ -351,7 +380,7 @@ func (a *app) tokenCommand() *cobra.Command {
 				return a.printJSON(map[string]any{"token": token.String(), "node": id, "expires": time.Now().Add(ttl).UTC().Format(time.RFC3339)})
 			}
 			fmt.Fprintln(a.stdout, token)
-			fmt.Fprintf(a.stderr, "valid for %s; on the other machine:  erwik serve --join THIS-MACHINE:8000 --token …\n", ttl)
+			fmt.Fprintf(a.stderr, "valid for %s; on the other machine:  erwik serve --join %s --token …\n", ttl, joinAddress(data))
 			return nil
 		},
 	}
@@ -397,7 +426,7 @@ func (a *app) statusCommand() *cobra.Command {
 				}
 				fmt.Fprintf(a.stdout, "node %s  %s  %s\npages %d  commits %d  digest %s\n", s.Name, s.Version, ready, s.Pages, s.Commits, short(s.Digest))
 				if s.Staged > 0 {
-					fmt.Fprintf(a.stdout, "%d commits wait for their parents\n", s.Staged)
+					fmt.Fprintf(a.stdout, "waiting for parents: %s\n", several(s.Staged, "commit"))
 				}
 				if s.Regressed {
 					fmt.Fprintln(a.stdout, "acknowledged saves are missing here; they are being pulled back from neighbors")
@@ -406,7 +435,7 @@ func (a *app) statusCommand() *cobra.Command {
 				for _, n := range s.Neighbors {
 					behind := "in sync"
 					if n.BehindCommits > 0 {
-						behind = fmt.Sprintf("behind %d commits (%.1fs)", n.BehindCommits, n.BehindS)
+						behind = fmt.Sprintf("behind %s (%.1fs)", several(n.BehindCommits, "commit"), n.BehindS)
 					}
 					fmt.Fprintf(w, "  %s\t%s\t%.1fms\t%s\n", n.Name, n.State, n.RTT, behind)
 				}

@@ -42,7 +42,11 @@ func (a *app) pageGet() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			query := url.Values{}
 			if rev != "" {
-				query.Set("rev", rev)
+				full, err := a.fullHash(c, args[0], rev)
+				if err != nil {
+					return err
+				}
+				query.Set("rev", full)
 			}
 			var p struct {
 				Text     string `json:"text"`
@@ -50,19 +54,19 @@ func (a *app) pageGet() *cobra.Command {
 			}
 			raw, err := a.get(c.Context(), "pages/"+pagePath(args[0]), query, &p)
 			if err != nil {
-				return err
+				return orCreate(err, "erwik page put", args[0])
 			}
 			if a.json {
 				return a.printJSON(raw)
 			}
 			if p.Conflict {
-				fmt.Fprintf(a.stderr, "erwik: %s has versions that clash; this is one of them. See: erwik page get --json, or %s/%s\n", args[0], a.node, pagePath(args[0]))
+				fmt.Fprintf(a.stderr, "erwik: %s has versions that clash; this is one of them. See: erwik page get --json %s, or %s/%s\n", args[0], quoted(args[0]), strings.TrimSuffix(a.node, "/"), pagePath(args[0]))
 			}
 			_, err = fmt.Fprint(a.stdout, p.Text)
 			return err
 		},
 	})
-	c.Flags().StringVar(&rev, "rev", "", "commit hash of an old revision")
+	c.Flags().StringVar(&rev, "rev", "", "an old revision: its commit hash or the beginning of it")
 	return c
 }
 
@@ -75,7 +79,7 @@ type editFlags struct {
 func (e *editFlags) add(a *app, c *cobra.Command) *cobra.Command {
 	c.Flags().StringVarP(&e.summary, "message", "m", "", "what was changed and why")
 	c.Flags().StringVar(&e.author, "author", author(a.getenv), "who changed it (ERWIK_AUTHOR)")
-	c.Flags().StringSliceVar(&e.base, "base", []string{"current"}, "commits that the edit is made on")
+	c.Flags().StringSliceVar(&e.base, "base", []string{"current"}, "commits that the edit is made on; of a page the beginning of a hash will do")
 	return c
 }
 
@@ -129,8 +133,12 @@ func (a *app) pagePut() *cobra.Command {
 			if !utf8.Valid(text) {
 				return errNotUTF8
 			}
+			base, err := a.fullHashes(c, args[0], e.base)
+			if err != nil {
+				return err
+			}
 			r := request{method: http.MethodPut, path: "pages/" + pagePath(args[0]), body: map[string]any{
-				"text": string(text), "summary": e.summary, "author": e.author, "base": e.base,
+				"text": string(text), "summary": e.summary, "author": e.author, "base": base,
 			}}
 			return a.save(c, "saved", r, func() string {
 				file := path.Base(args[0]) + ".mine.md"
@@ -148,7 +156,11 @@ func (a *app) pageRemove() *cobra.Command {
 	return e.add(a, a.client(&cobra.Command{
 		Use: "rm PATH", Short: "Delete a page; its history stays", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			query := url.Values{"base": {strings.Join(e.base, ",")}, "summary": {e.summary}, "author": {e.author}}
+			base, err := a.fullHashes(c, args[0], e.base)
+			if err != nil {
+				return err
+			}
+			query := url.Values{"base": {strings.Join(base, ",")}, "summary": {e.summary}, "author": {e.author}}
 			return a.save(c, "deleted", request{method: http.MethodDelete, path: "pages/" + pagePath(args[0]), query: query}, nil)
 		},
 	}))
@@ -161,7 +173,11 @@ func (a *app) pageMove() *cobra.Command {
 		RunE: func(c *cobra.Command, args []string) error {
 			body := map[string]any{"from": args[0], "to": args[1], "author": e.author, "summary": e.summary}
 			if c.Flags().Changed("base") {
-				body["base"] = e.base
+				base, err := a.fullHashes(c, args[0], e.base)
+				if err != nil {
+					return err
+				}
+				body["base"] = base
 			}
 			return a.save(c, "moved", request{method: http.MethodPost, path: "move", body: body}, nil)
 		},
@@ -185,7 +201,11 @@ func (a *app) pageRevert() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			body := map[string]any{"path": args[0], "rev": full, "author": e.author, "summary": e.summary, "base": e.base}
+			base, err := a.fullHashes(c, args[0], e.base)
+			if err != nil {
+				return err
+			}
+			body := map[string]any{"path": args[0], "rev": full, "author": e.author, "summary": e.summary, "base": base}
 			return a.save(c, "reverted", request{method: http.MethodPost, path: "revert", body: body}, nil)
 		},
 	}))
@@ -232,9 +252,24 @@ func (a *app) fullHash(c *cobra.Command, name, begin string) (string, error) {
 		query.Set("cursor", *list.Next)
 	}
 	if len(found) != 1 {
-		return "", fmt.Errorf("%d revisions of %s begin with %q; see: erwik page log %s", len(found), name, begin, name)
+		return "", fmt.Errorf("%s of %s begin with %q; see: erwik page log %s", several(len(found), "revision"), name, begin, quoted(name))
 	}
 	return found[0], nil
+}
+
+// fullHashes completes what --base names; "current" stays.
+func (a *app) fullHashes(c *cobra.Command, name string, base []string) ([]string, error) {
+	full := []string{}
+	for _, begin := range base {
+		if begin != "current" {
+			var err error
+			if begin, err = a.fullHash(c, name, begin); err != nil {
+				return nil, err
+			}
+		}
+		full = append(full, begin)
+	}
+	return full, nil
 }
 
 func (a *app) pageLog() *cobra.Command {

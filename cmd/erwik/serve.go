@@ -111,6 +111,9 @@ func (a *app) serveOnce(ctx context.Context, s *settings, log *slog.Logger, sign
 	if _, port, err := net.SplitHostPort(s.listen); err == nil && port == "0" {
 		s.listen = addr.String() // the same one after a repair
 	}
+	if err := noteAddress(s, addr); err != nil {
+		log.Warn("the file by which erwik token tells the address was not written", "err", err)
+	}
 	if starts == 0 {
 		fmt.Fprintf(a.stdout, "listening on http://%s\n", shown(addr))
 	}
@@ -184,7 +187,11 @@ func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, ad
 	}
 	listener, err := net.Listen("tcp", s.listen)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listen on %s: %w. Stop what listens there, or choose another address with --listen", s.listen, err)
+		do := "Choose"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			do = "Stop what listens there, or choose"
+		}
+		return nil, nil, fmt.Errorf("listen on %s: %w. %s another address with --listen", s.listen, err, do)
 	}
 	defer func() {
 		if err != nil {
@@ -197,10 +204,7 @@ func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, ad
 		os.Exit(exitFailed)
 	}})
 	if err != nil {
-		if errors.Is(err, storage.ErrLocked) {
-			err = fmt.Errorf("data directory %s is in use by another erwik; stop it, or choose another with --data", s.data)
-		}
-		return nil, nil, err
+		return nil, nil, explainData(s.data, err)
 	}
 	addr = listener.Addr()
 	n.member, err = cluster.Open(cluster.Config{
@@ -225,6 +229,20 @@ func open(s *settings, log *slog.Logger, damaged func(what string)) (n *node, ad
 	}
 	n.server = newServer(n.wiki, n.wiki.Gate(), log)
 	return n, addr, nil
+}
+
+// explainData says what to do where the data directory can't be opened.
+func explainData(dir string, err error) error {
+	var path *os.PathError
+	switch {
+	case !errors.Is(err, storage.ErrLocked):
+		return err
+	case errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("data directory %s is no directory; choose another with --data", dir)
+	case errors.As(err, &path):
+		return fmt.Errorf("data directory %s can't be locked: %w; choose another with --data", dir, path)
+	}
+	return fmt.Errorf("data directory %s is in use by another erwik; stop it, or choose another with --data", dir)
 }
 
 // The limits of what comes before a request is one.

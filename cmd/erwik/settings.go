@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/erwik/erwik/cluster"
+	"github.com/erwik/erwik/storage"
 )
 
 // settings are those of serve.
@@ -39,7 +42,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	f.StringVar(&s.name, "name", "", "name of this node (default: the machine's)")
 	f.StringVar(&s.site, "site", "", "name of the wiki")
 	f.StringArrayVar(&s.join, "join", nil, "HOST:PORT of a node to join; may be given again, and may stay after the join")
-	f.StringVar(&s.token, "token", "", "token that `erwik token` printed on the node to join")
+	f.StringVar(&s.token, "token", "", "what \"erwik token\" printed on the node to join")
 	f.StringVar(&s.secretFile, "secret-file", "", "file with the secret that all nodes share (or ERWIK_SECRET)")
 	f.StringVar(&s.tlsCert, "tls-cert", "", "certificate for HTTPS")
 	f.StringVar(&s.tlsKey, "tls-key", "", "key of the certificate")
@@ -98,18 +101,60 @@ func (s *settings) fill(c *cobra.Command, getenv func(string) string) error {
 	if s.name == "" {
 		s.name = hostName()
 	}
-	if host, port, err := net.SplitHostPort(s.advertise); s.advertise != "" && (err != nil || host == "" || port == "") {
-		return usageError{fmt.Errorf("--advertise %q: want HOST:PORT, as other nodes dial it", s.advertise)}
+	if err := s.check(); err != nil {
+		return usageError{err}
+	}
+	return s.secrets(getenv, file)
+}
+
+// check refuses what can't be meant.
+func (s *settings) check() error {
+	if _, port, err := net.SplitHostPort(s.listen); err != nil || !isPort(port) && port != "0" {
+		return fmt.Errorf("--listen %q: want HOST:PORT or :PORT; port 0 chooses one", s.listen)
+	}
+	if s.advertise != "" && !canBeDialed(s.advertise) {
+		return fmt.Errorf("--advertise %q: want HOST:PORT, as other nodes dial it", s.advertise)
+	}
+	for _, address := range s.join {
+		if !canBeDialed(address) {
+			return fmt.Errorf("--join %q: want HOST:PORT of a node, such as e1:8000", address)
+		}
+	}
+	if s.token != "" {
+		// What is no token would be taken for a secret, and be tried for ever.
+		if token, err := cluster.ParseToken(s.token); err != nil || token.Node == (storage.NodeID{}) {
+			return errors.New("--token: this is no token; copy the whole line that \"erwik token\" printed (erw1.…). A secret is given by --secret-file or ERWIK_SECRET")
+		}
+	}
+	if s.tlsCert != "" && s.tlsKey == "" {
+		return errors.New("--tls-cert needs --tls-key, the key of the certificate")
+	}
+	if s.tlsKey != "" && s.tlsCert == "" {
+		return errors.New("--tls-key needs --tls-cert, the certificate")
+	}
+	if s.drain < 0 {
+		return fmt.Errorf("--drain %s: want 0 or more", s.drain)
 	}
 	if s.connectionsFrom < 0 {
-		return usageError{fmt.Errorf("--connections-from %d: want a number, or 0 for no limit", s.connectionsFrom)}
+		return fmt.Errorf("--connections-from %d: want a number, or 0 for no limit", s.connectionsFrom)
 	}
 	for _, p := range s.proxies {
 		if net.ParseIP(p) == nil {
-			return usageError{fmt.Errorf("--proxy %q: want an IP address", p)}
+			return fmt.Errorf("--proxy %q: want an IP address", p)
 		}
 	}
-	return s.secrets(getenv, file)
+	return nil
+}
+
+// canBeDialed reports whether address has the form HOST:PORT.
+func canBeDialed(address string) bool {
+	host, port, err := net.SplitHostPort(address)
+	return err == nil && host != "" && !strings.ContainsAny(host, " /") && isPort(port)
+}
+
+func isPort(text string) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n > 0
 }
 
 // trusted tells the addresses that stand for many people, or for the operator.

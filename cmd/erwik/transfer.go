@@ -7,25 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
-	"sort"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
-
-	"github.com/erwik/erwik/wiki/page"
 )
-
-// source is one file to import.
-type source struct {
-	name page.Name
-	file string
-}
 
 func (a *app) importCommand() *cobra.Command {
 	var data string
@@ -71,105 +58,67 @@ What is there already is skipped, so an import can be repeated or resumed.`,
 }
 
 // importFolder imports the files of a folder as they are now.
-func (a *app) importFolder(c *cobra.Command, folder, data string, e *editFlags, dryRun bool) error {
-	files, other, err := a.findPages(folder)
+func (a *app) importFolder(c *cobra.Command, path, data string, e *editFlags, dryRun bool) error {
+	f, err := a.openFolder(path)
 	if err != nil {
 		return err
 	}
-	if len(files)+len(other) == 0 {
-		return fmt.Errorf("no .md file and no other in %s", folder)
-	}
+	defer f.root.Close()
 	if dryRun {
-		if a.json {
-			return a.printJSON(map[string]int{"pages": len(files), "files": len(other)})
-		}
-		_, err := fmt.Fprintf(a.stdout, "%d pages, %d other files\nnothing was written (--dry-run)\n", len(files), len(other))
-		return err
+		return a.tryFolder(f)
 	}
+	fmt.Fprint(a.stderr, f.leftOut())
 	key, keyErr := a.findKey(c, data)
 	var done tally
 	if keyErr == nil {
-		done, err = a.importStream(c.Context(), folder, files, key, e)
+		done, err = a.importStream(c.Context(), f, key, e)
 	}
 	var p *problem
 	if keyErr != nil || errors.As(err, &p) && p.Status == http.StatusForbidden || errors.As(err, &p) && p.Status == http.StatusUnauthorized {
-		done, err = a.importEach(c.Context(), folder, files, e)
+		key = ""
+		done, err = a.importEach(c.Context(), f, e)
 	}
 	if err != nil {
 		return err
 	}
-	uploaded, failed, err := a.importFiles(c.Context(), folder, other, e)
+	files, err := a.importFiles(c.Context(), f, key, e)
 	if err != nil {
 		return err
 	}
-	done.Files, done.Failed = uploaded, done.Failed+failed
-	return a.reportImport(done, "pages")
+	done.Files, done.Skipped, done.Failed = files.Files, done.Skipped+files.Skipped, done.Failed+files.Failed
+	return a.reportImport(done, "page")
 }
 
 // tally is what became of an import.
 type tally struct {
 	Done    int    `json:"done"`
-	Skipped int    `json:"skipped"`
+	Skipped int    `json:"skipped"` // were there already
 	Failed  int    `json:"failed"`
 	Files   int    `json:"files"` // that are no pages
 	Digest  string `json:"digest,omitempty"`
 	Seconds float64
 }
 
-func (a *app) reportImport(t tally, what string) error {
+// reportImport says what became of an import of pages or revisions.
+func (a *app) reportImport(t tally, thing string) error {
 	if a.json {
 		if err := a.printJSON(map[string]any{"done": t.Done, "skipped": t.Skipped, "failed": t.Failed, "files": t.Files, "digest": t.Digest, "seconds": t.Seconds}); err != nil {
 			return err
 		}
 	} else {
+		what, were := several(t.Done, thing), "were"
 		if t.Files > 0 {
-			what += fmt.Sprintf(", %d files", t.Files)
+			what += ", " + several(t.Files, "file")
 		}
-		fmt.Fprintf(a.stdout, "imported %d %s, %d were there already, %d failed, in %.1f s\n", t.Done, what, t.Skipped, t.Failed, t.Seconds)
+		if t.Skipped == 1 {
+			were = "was"
+		}
+		fmt.Fprintf(a.stdout, "imported %s, %d %s there already, %d failed, in %.1f s\n", what, t.Skipped, were, t.Failed, t.Seconds)
 	}
 	if t.Failed > 0 {
 		return silentError{fmt.Errorf("%d failed", t.Failed)}
 	}
 	return nil
-}
-
-// findPages lists the pages of a folder in the order of their names, and its other
-// files that are not hidden.
-func (a *app) findPages(folder string) (files []source, other []string, err error) {
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return nil, nil, fmt.Errorf("import: %w. SOURCE is a folder of Markdown files", err)
-	}
-	defer root.Close()
-	bad := 0
-	err = fs.WalkDir(root.FS(), ".", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case d.IsDir() && d.Name() == ".git":
-			return fs.SkipDir
-		case !d.Type().IsRegular():
-			return nil
-		case !strings.HasSuffix(path, ".md"):
-			if !strings.HasPrefix(path, ".") && !strings.Contains(path, "/.") {
-				other = append(other, path)
-			}
-			return nil
-		}
-		name, err := page.NameOfFile(path)
-		if err != nil {
-			fmt.Fprintf(a.stderr, "erwik: %s: %v\n", path, err)
-			bad++
-			return nil
-		}
-		files = append(files, source{name, path})
-		return nil
-	})
-	if err == nil && bad > 0 {
-		err = fmt.Errorf("%d files can't be pages; rename them, and import again", bad)
-	}
-	sort.Slice(files, func(i, j int) bool { return files[i].name < files[j].name })
-	return files, other, err
 }
 
 // progress draws on a terminal how much is done, how fast, and how long the
@@ -201,35 +150,34 @@ type importOrigin struct {
 	Source string `json:"source"`
 }
 
-// importStream sends the folder as one stream of JSON lines.
-func (a *app) importStream(ctx context.Context, folder string, files []source, key string, e *editFlags) (t tally, err error) {
+// importStream sends the pages of a folder as one stream of JSON lines.
+func (a *app) importStream(ctx context.Context, f *folder, key string, e *editFlags) (t tally, err error) {
 	start := time.Now()
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return t, err
-	}
-	defer root.Close()
-	var refused []string // told of once the sender has ended
-	t, err = a.stream(ctx, key, len(files), func(send func(*importLine) error) error {
-		for _, f := range files {
-			text, err := root.ReadFile(f.file)
+	var refused []error // told of once the sender has ended
+	t, err = a.stream(ctx, key, len(f.pages), func(send func(*importLine) error) error {
+		for _, p := range f.pages {
+			text, err := f.readPage(p)
+			if isRefusal(err) {
+				refused = append(refused, err)
+				continue
+			}
 			if err != nil {
 				return err
 			}
-			if !utf8.Valid(text) {
-				refused = append(refused, f.file)
-				continue
-			}
-			err = send(&importLine{Path: string(f.name), Text: string(text), Author: e.author, Summary: e.summary, Time: start.UTC().Truncate(time.Second)})
+			err = send(&importLine{Path: string(p.name), Text: string(text), Author: e.author, Summary: e.summary, Time: start.UTC().Truncate(time.Second)})
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	for _, file := range refused {
+	var p *problem
+	if errors.As(err, &p) {
+		return t, err // nothing was imported; the caller goes another way or gives up
+	}
+	for _, err := range refused {
 		t.Failed++
-		fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file, errNotUTF8)
+		fmt.Fprintf(a.stderr, "erwik: %v\n", err)
 	}
 	t.Seconds = time.Since(start).Seconds()
 	return t, err
@@ -296,40 +244,35 @@ func readProgress(body io.Reader, messages io.Writer, step func(int)) (tally, er
 }
 
 // importEach saves one page after the other, as any editor could.
-func (a *app) importEach(ctx context.Context, folder string, files []source, e *editFlags) (t tally, err error) {
+func (a *app) importEach(ctx context.Context, f *folder, e *editFlags) (t tally, err error) {
 	start := time.Now()
-	root, err := os.OpenRoot(folder)
-	if err != nil {
-		return t, err
-	}
-	defer root.Close()
-	bar := a.progress(len(files), "importing", "pages")
+	bar := a.progress(len(f.pages), "importing", "pages")
 	defer bar.Finish()
-	for _, f := range files {
-		text, err := root.ReadFile(f.file)
-		if err != nil {
-			return t, fmt.Errorf("read %s: %w", f.file, err)
-		}
-		if !utf8.Valid(text) {
+	for _, file := range f.pages {
+		text, err := f.readPage(file)
+		if isRefusal(err) {
 			t.Failed++
-			fmt.Fprintf(a.stderr, "erwik: %s: %v\n", f.file, errNotUTF8)
+			fmt.Fprintf(a.stderr, "erwik: %v\n", err)
 			continue
 		}
-		before, err := a.pageText(ctx, string(f.name))
+		if err != nil {
+			return t, err
+		}
+		before, err := a.pageText(ctx, string(file.name))
 		if err != nil {
 			return t, err
 		}
 		if before != nil && *before == string(text) {
 			t.Skipped++
 		} else {
-			_, err := a.call(ctx, request{method: http.MethodPut, path: "pages/" + pagePath(string(f.name)), body: map[string]any{
+			_, err := a.call(ctx, request{method: http.MethodPut, path: "pages/" + pagePath(string(file.name)), body: map[string]any{
 				"text": string(text), "summary": e.summary, "author": e.author, "base": e.base,
 			}})
 			var p *problem
 			switch {
-			case errors.As(err, &p) && p.Status/100 == 4:
+			case errors.As(err, &p) && p.Status/100 == 4 && p.Status != http.StatusUnauthorized:
 				t.Failed++
-				fmt.Fprintf(a.stderr, "erwik: %s: %v\n", f.file, err)
+				fmt.Fprintf(a.stderr, "erwik: %s: %v\n", file.file, err)
 			case err != nil:
 				return t, err
 			default:
