@@ -111,7 +111,7 @@ func (n *Node) Forget(node string) (storage.NodeID, error) {
 	})
 	switch {
 	case len(found) != 1:
-		return storage.NodeID{}, notOne(node, len(found))
+		return storage.NodeID{}, notOne(node, found)
 	case !ok:
 		return storage.NodeID{}, fmt.Errorf("cluster: node %q is this node; it can't forget itself", node)
 	}
@@ -138,11 +138,15 @@ func named(c *mesh.Core, node string) (found []mesh.NodeInfo) {
 	return found
 }
 
-func notOne(node string, found int) error {
-	if found == 0 {
+func notOne(node string, found []mesh.NodeInfo) error {
+	if len(found) == 0 {
 		return fmt.Errorf("cluster: there is no node %q; see: erwik network nodes", node)
 	}
-	return fmt.Errorf("cluster: %d nodes are named %q; give the id, or the longer name that erwik network nodes shows", found, node)
+	var names []string
+	for _, info := range found[:min(len(found), 8)] {
+		names = append(names, info.Name)
+	}
+	return fmt.Errorf("cluster: %d nodes are named %q: give one of %s, or an id; see: erwik network nodes", len(found), node, strings.Join(names, ", "))
 }
 
 // banInfo is an item of network/bans.
@@ -174,7 +178,7 @@ func (n *Node) Ban(ctx context.Context, node string) (storage.NodeID, error) {
 		found = append(found, mesh.NodeInfo{ID: id, Name: node})
 	}
 	if len(found) != 1 {
-		return storage.NodeID{}, notOne(node, len(found))
+		return storage.NodeID{}, notOne(node, found)
 	}
 	return found[0].ID, n.cfg.Store.Ban(ctx, found[0].ID, found[0].Name)
 }

@@ -16,7 +16,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/erwik/erwik/cluster"
-	"github.com/erwik/erwik/cluster/mesh"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -276,9 +275,6 @@ func (n *node) ban(ctx context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &asked); err != nil || asked.Node == "" {
 		return nil, errors.New(`the body must be {"node": name or id}`)
 	}
-	if err := n.checkName(asked.Node); err != nil {
-		return nil, err
-	}
 	id, err := n.member.Ban(ctx, asked.Node)
 	if err != nil {
 		return nil, err
@@ -294,34 +290,11 @@ func (n *node) forget(_ context.Context, body []byte) (any, error) {
 	if err := json.Unmarshal(body, &asked); err != nil || asked.Node == "" {
 		return nil, errors.New(`the body must be {"node": name or id}`)
 	}
-	if err := n.checkName(asked.Node); err != nil {
-		return nil, err
-	}
 	id, err := n.member.Forget(asked.Node)
 	if err != nil {
 		return nil, err
 	}
 	return map[string]string{"node": id.String()}, nil
-}
-
-// checkName refuses a name that several nodes have, and says how to name one: in
-// lists and for the mesh they are called NAME~abcd.
-func (n *node) checkName(name string) error {
-	list, err := n.member.Network("nodes")
-	if err != nil {
-		return err
-	}
-	nodes, _ := list.([]mesh.NodeInfo)
-	var same []string
-	for _, other := range nodes {
-		if other.Name == name+"~"+other.ID.Short() {
-			same = append(same, other.Name)
-		}
-	}
-	if len(same) > 0 {
-		return fmt.Errorf("%d nodes are named %q: give one of %s, or an id; see: erwik network nodes", len(same), name, strings.Join(same, ", "))
-	}
-	return nil
 }
 
 func (a *app) dataFlag(c *cobra.Command, data *string) {
