@@ -24,7 +24,7 @@ func SignedBy(id NodeID, message []byte, sig *[ed25519.SignatureSize]byte) bool 
 
 const (
 	keysKept = 64 // keys with tables at most, 40 KiB each
-	keyOften = 8  // signatures of a key in sight before its table is made, which takes as long as five of them save
+	keyOften = 3  // the signature in sight of a key for which its table is made, which takes as long as five of them save
 )
 
 // checker checks signatures by nodes that it meets again and again: a table of
