@@ -49,7 +49,8 @@ const (
 // The origin covers itself against relays that fail: a neighbor that a relay
 // serves gets a slow direct copy too (see slowCopies), and a node without a link
 // to the origin is left open in two copies with different first hops where there
-// are two. Others don't: each node is told twice at most, however far it is.
+// are two. Others don't, so that it takes 2N copies in all, or hardly more, however
+// far nodes are.
 //
 // Where tell is cut off by nodes that are not in it, those of via pass the copy
 // on: they hold the event and get it only for the sake of its list.

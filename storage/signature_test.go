@@ -3,9 +3,13 @@ package storage
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha512"
 	"encoding/hex"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/oasisprotocol/curve25519-voi/curve"
+	"github.com/oasisprotocol/curve25519-voi/curve/scalar"
 )
 
 // awkwardPoints are encodings about which implementations of Ed25519 differ:
@@ -170,4 +174,72 @@ func BenchmarkSignedBy(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestSignedByMixedKeys: keys and R with a part of small order. Whether a signature by
+// such a key passes depends on the message; who checks many at once, or with the
+// cofactor, accepts others than who checks one.
+func TestSignedByMixedKeys(t *testing.T) {
+	random := rand.NewChaCha8([32]byte{7})
+	scalarOf := func() *scalar.Scalar {
+		var b [64]byte
+		_, _ = random.Read(b[:])
+		s, err := scalar.NewFromBytesModOrderWide(b[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	order8, _ := hex.DecodeString(awkwardPoints[10])
+	compressed, err := curve.NewCompressedEdwardsYFromBytes(order8)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var torsion [8]curve.EdwardsPoint // the group of small order
+	torsion[0].Identity()
+	if _, err := torsion[1].SetCompressedY(compressed); err != nil {
+		t.Fatal(err)
+	}
+	for i := 2; i < 8; i++ {
+		torsion[i].Add(&torsion[i-1], &torsion[1])
+	}
+	// encode spells s times the base point, moved by a point of small order.
+	encode := func(s *scalar.Scalar, by int) []byte {
+		var p curve.EdwardsPoint
+		var out curve.CompressedEdwardsY
+		p.MulBasepoint(curve.ED25519_BASEPOINT_TABLE, s)
+		out.SetEdwardsPoint(p.Add(&p, &torsion[by]))
+		return out[:]
+	}
+	a := &agreement{T: t}
+	accepted, refused := 0, 0
+	for range 30 {
+		secret := scalarOf()
+		for i := range torsion {
+			key := encode(secret, i)
+			for j := range 2 * len(torsion) {
+				nonce, message := scalarOf(), []byte{byte(random.Uint64())}
+				r := encode(nonce, j%len(torsion))
+				sum := sha512.Sum512(bytes.Join([][]byte{r, key, message}, nil))
+				k, err := scalar.NewFromBytesModOrderWide(sum[:])
+				if err != nil {
+					t.Fatal(err)
+				}
+				var s scalar.Scalar
+				var spelled [32]byte
+				s.Add(s.Mul(k, secret), nonce)
+				if err := s.ToBytes(spelled[:]); err != nil {
+					t.Fatal(err)
+				}
+				if a.agrees(key, message, append(r, spelled[:]...)) {
+					accepted++
+				} else {
+					refused++
+				}
+			}
+		}
+	}
+	if accepted < 100 || refused < 1000 || a.tabled < 1000 {
+		t.Fatalf("%d accepted, %d refused, %d with a table", accepted, refused, a.tabled)
+	}
 }

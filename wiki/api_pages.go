@@ -117,7 +117,7 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	by := cmp.Or(p.Shown(), p.Latest)
 	a.Author = by.Author.Name
 	a.Time = new(unixTime(by.Author.Time))
-	a.Nodes = h.spread(p.Latest.Hash)
+	a.Nodes = h.spread(by.Hash)
 	if c := p.Commit(); c != nil {
 		a.Commit = &c.Hash
 	}

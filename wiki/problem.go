@@ -74,18 +74,24 @@ func problemOf(err error) *problem {
 	if p.Status == http.StatusInsufficientStorage {
 		p.Title = "Disk nearly full"
 	}
-	p.Detail = withoutRooms(cmp.Or(p.Detail, err.Error()))
+	p.Detail = cmp.Or(p.Detail, withoutRooms(err.Error()))
 	p.RequestID = rand.Text()[:12]
 	return p
 }
 
 // withoutRooms takes out of an error's text which packages it came through: that
-// is for the log.
+// is for the log. What stands in quotes is what somebody wrote.
 func withoutRooms(text string) string {
-	for _, room := range []string{"request: ", "wiki: ", "cluster: ", "events: ", "storage: "} {
-		text = strings.ReplaceAll(strings.TrimPrefix(text, room), ": "+room, ": ")
+	parts := strings.Split(text, `"`)
+	for i := 0; i < len(parts); i += 2 {
+		for _, room := range []string{"request: ", "wiki: ", "cluster: ", "events: ", "storage: "} {
+			parts[i] = strings.ReplaceAll(parts[i], ": "+room, ": ")
+			if i == 0 {
+				parts[i] = strings.TrimPrefix(parts[i], room)
+			}
+		}
 	}
-	return text
+	return strings.Join(parts, `"`)
 }
 
 // describe is the one table from errors to answers.
@@ -100,7 +106,7 @@ func describe(err error) *problem {
 		return &problem{Status: 400, Code: "bad_" + edit.Field}
 	}
 	if request, ok := errors.AsType[*requestError](err); ok {
-		return &problem{Status: 400, Code: "bad_request", Detail: request.Error()}
+		return &problem{Status: 400, Code: "bad_request", Detail: withoutRooms(request.Error())}
 	}
 	if method, ok := errors.AsType[*methodError](err); ok {
 		return &problem{Status: 405, Code: "bad_method", Detail: method.Error()}

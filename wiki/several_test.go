@@ -111,3 +111,18 @@ func TestLongNamesHaveRawText(t *testing.T) {
 		wantBody(t, answer, "text of it\n")
 	}
 }
+
+// TestErrorsQuote: words of an error that somebody wrote are left as they are, and
+// the names of packages it came through are not told.
+func TestErrorsQuote(t *testing.T) {
+	w := newWorld(t, nil)
+	for path, want := range map[string]string{
+		"pages/.x:%20wiki:%20y":      `".x: wiki: y"`,
+		"pages/Page?rev=storage:%20": `"storage: "`,
+	} {
+		detail, _ := decode(t, w.get(api+path))["detail"].(string)
+		if !strings.Contains(detail, want) || strings.Contains(strings.ReplaceAll(detail, want, ""), "storage:") {
+			t.Errorf("%s: %s", path, detail)
+		}
+	}
+}

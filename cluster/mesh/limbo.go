@@ -1,7 +1,6 @@
 package mesh
 
 import (
-	"bytes"
 	"slices"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
@@ -14,6 +13,7 @@ type waiting struct {
 	from    *node
 	on      storage.NodeID // who has to be admitted or known first
 	short   events.ShortID // of on
+	since   Time
 	event   *events.Event
 	exclude *events.Exclusion
 	record  *events.Record
@@ -22,67 +22,76 @@ type waiting struct {
 	holds   item // logs or holders
 }
 
-// limbo is what waits, the oldest first. A node that joins hears of all others
-// before it has the commits that admit them, so it has room for all that they
-// say; what the same words say twice is kept once.
+// limbo is what waits. A node that joins hears of all others, from a neighbor or
+// two, before it has the commits that admit them: each neighbor has room for all
+// that the members of a pool of some hundreds say. Nothing in it has been checked,
+// so what one neighbor says never takes the place of what another one said.
 type limbo struct {
-	list []waiting
-	size int                     // sum of what they weigh
-	due  map[events.ShortID]bool // admitted, or known, since it was looked through
+	rooms []*room // of those neighbors who have something here
+	size  int     // what they weigh
+	due   map[events.ShortID]bool
+	again Time // when sets of links are looked at again for ends that are known by now
+	retry bool // what is being looked at again was counted when it came
 }
 
-// known notes that what waits on id can go on.
-func (l *limbo) known(id storage.NodeID) {
-	if l.due == nil {
-		l.due = make(map[events.ShortID]bool)
-	}
-	if len(l.list) > 0 {
-		l.due[events.ShortOf(id)] = true
-	}
+// room is what one neighbor said.
+type room struct {
+	from  *node
+	kinds [waitKinds][]*waiting // the oldest first; nil: was replaced
+	keys  map[waitKey]*waiting
+	size  int
 }
 
-// forget drops all that id said, and all words about it.
-func (l *limbo) forget(id storage.NodeID) {
-	l.list = slices.DeleteFunc(l.list, func(w waiting) bool {
-		if w.about(id) {
-			l.size -= w.weight()
-			return true
+// The kinds, the one that is missed least first: records lead to the others.
+const (
+	waitHolds = iota
+	waitLinks
+	waitEvents
+	waitRecords
+	waitKinds
+)
+
+// waitKey is what is kept once: who says it again, says it anew.
+type waitKey struct {
+	kind    byte
+	of, to  storage.NodeID
+	counter uint64
+	sum     events.Checksum
+}
+
+func (w *waiting) key() (k waitKey) {
+	switch {
+	case w.record != nil:
+		return waitKey{kind: 'r', of: w.record.ID}
+	case w.event != nil:
+		return waitKey{kind: 'e', sum: w.event.Checksum()}
+	case w.link != nil:
+		return waitKey{kind: 'l', of: w.link.From, to: w.link.To}
+	case w.links != nil:
+		return waitKey{kind: 's', of: w.links.From, counter: w.links.Counter}
+	}
+	switch it := w.holds.(type) {
+	case *logsItem:
+		k = waitKey{kind: 'o', of: it.origin}
+		if len(it.heads) > 0 {
+			k.counter = it.heads[0].nonce
 		}
-		return false
-	})
+	case *holdersItem:
+		k = waitKey{kind: 'h', of: it.log.Node, counter: it.log.Nonce}
+	}
+	return k
 }
 
-// wait keeps something for later.
-func (c *Core) wait(w waiting) { c.waitFor(events.ShortOf(w.on), w) }
-
-// waitFor keeps something that waits on the node with a short id. When there is no
-// room, the oldest of the neighbor who has the most waiting is lost: nobody can
-// crowd out the others.
-func (c *Core) waitFor(short events.ShortID, w waiting) {
-	c.drop(w.from, DropUnadmitted)
-	l := &c.nodes.limbo
-	w.short = short
-	if slices.ContainsFunc(l.list, func(o waiting) bool { return o.same(&w) }) {
-		return
+func (w *waiting) kind() int {
+	switch {
+	case w.record != nil:
+		return waitRecords
+	case w.event != nil:
+		return waitEvents
+	case w.holds != nil:
+		return waitHolds
 	}
-	l.list = append(l.list, w)
-	l.size += w.weight()
-	for l.size > MaxLimbo && planted.Now != planted.LimboWithoutCap {
-		l.crowded()
-	}
-}
-
-// crowded drops the oldest of the neighbor who has the most waiting.
-func (l *limbo) crowded() {
-	most, shares := 0, make(map[*node]int)
-	for i := range l.list {
-		w := &l.list[i]
-		shares[w.from] += w.weight()
-		most = max(most, shares[w.from])
-	}
-	oldest := slices.IndexFunc(l.list, func(w waiting) bool { return shares[w.from] == most })
-	l.size -= l.list[oldest].weight()
-	l.list = slices.Delete(l.list, oldest, oldest+1)
+	return waitLinks
 }
 
 // weight counts what is kept, about 1 KiB each.
@@ -98,28 +107,125 @@ func (w *waiting) weight() int {
 	if w.links != nil {
 		n = len(w.links.Links)
 	}
+	if w.exclude != nil {
+		n = len(w.exclude.Tags) / 8
+	}
 	return 1 + n/each
 }
 
-// retryLimbo looks again at what waited on somebody who is admitted or known now.
-func (c *Core) retryLimbo() {
-	l := &c.nodes.limbo
-	if len(l.due) == 0 {
+// known notes that what waits on id can go on.
+func (l *limbo) known(id storage.NodeID) {
+	if len(l.rooms) == 0 {
 		return
 	}
-	var ready []waiting
-	rest := l.list[:0]
-	for _, w := range l.list {
-		if l.due[w.short] {
-			ready = append(ready, w)
+	if l.due == nil {
+		l.due = make(map[events.ShortID]bool)
+	}
+	l.due[events.ShortOf(id)] = true
+}
+
+// forget drops all that id said, and all words about it.
+func (l *limbo) forget(id storage.NodeID) {
+	l.sift(func(w *waiting) bool { return w.about(id) })
+}
+
+// sift takes out what take says, in the order of neighbors, and in each what leads to
+// others first.
+func (l *limbo) sift(take func(*waiting) bool) (taken []*waiting) {
+	l.rooms = slices.DeleteFunc(l.rooms, func(r *room) bool {
+		for kind := waitKinds - 1; kind >= 0; kind-- {
+			r.kinds[kind] = slices.DeleteFunc(r.kinds[kind], func(w *waiting) bool {
+				if !take(w) {
+					return false
+				}
+				taken = append(taken, w)
+				delete(r.keys, w.key())
+				r.size -= w.weight()
+				l.size -= w.weight()
+				return true
+			})
+		}
+		return len(r.keys) == 0
+	})
+	return taken
+}
+
+// wait keeps something for later.
+func (c *Core) wait(w waiting) { c.waitFor(events.ShortOf(w.on), w) }
+
+// waitFor keeps something that waits on the node with a short id. When there is no
+// room, the neighbor who has the most waiting loses the oldest of the kind that is
+// missed least.
+func (c *Core) waitFor(short events.ShortID, w waiting) {
+	l := &c.nodes.limbo
+	if !l.retry {
+		c.drop(w.from, DropUnadmitted)
+	}
+	w.short, w.since = short, c.now
+	at := slices.IndexFunc(l.rooms, func(r *room) bool { return r.from == w.from })
+	if at < 0 {
+		at = len(l.rooms)
+		l.rooms = append(l.rooms, &room{from: w.from, keys: make(map[waitKey]*waiting)})
+	}
+	r := l.rooms[at]
+	key, weight := w.key(), w.weight()
+	if old := r.keys[key]; old != nil {
+		r.size -= old.weight()
+		l.size -= old.weight()
+		*old = w
+	} else {
+		r.keys[key] = &w
+		r.kinds[w.kind()] = append(r.kinds[w.kind()], &w)
+	}
+	r.size += weight
+	l.size += weight
+	if planted.Now == planted.LimboWithoutCap {
+		return
+	}
+	for r.size > MaxLimboEach {
+		l.crowded(r)
+	}
+	for l.size > MaxLimbo {
+		l.crowded(slices.MaxFunc(l.rooms, func(a, b *room) int { return a.size - b.size }))
+	}
+}
+
+// crowded drops one thing of a room.
+func (l *limbo) crowded(r *room) {
+	for kind := range r.kinds {
+		if len(r.kinds[kind]) > 0 {
+			w := r.kinds[kind][0]
+			r.kinds[kind][0] = nil
+			r.kinds[kind] = r.kinds[kind][1:]
+			delete(r.keys, w.key())
+			r.size -= w.weight()
 			l.size -= w.weight()
-		} else {
-			rest = append(rest, w)
+			return
 		}
 	}
-	clear(l.list[len(rest):])
+}
+
+// retryLimbo looks again at what waited on somebody who is admitted or known now. A
+// set of links waits on one of its unknown ends only; now and then all sets are looked
+// at again, and one whose ends are not known after long is dropped.
+func (c *Core) retryLimbo() {
+	l := &c.nodes.limbo
+	if len(l.rooms) == 0 {
+		return
+	}
+	sweep := c.now >= l.again
+	if sweep {
+		l.again = c.now.Add(limboEvery)
+	}
+	if len(l.due) == 0 && !sweep {
+		return
+	}
+	ready := l.sift(func(w *waiting) bool {
+		return l.due[w.short] || sweep && w.links != nil
+	})
 	clear(l.due)
-	l.list = rest
+	l.retry = true
+	defer func() { l.retry = false }()
 	for _, w := range ready {
 		switch {
 		case w.event != nil:
@@ -129,28 +235,25 @@ func (c *Core) retryLimbo() {
 		case w.link != nil:
 			c.receiveLink(w.from, w.link)
 		case w.links != nil:
-			c.receiveLinks(w.from, w.links)
+			c.retrySet(w)
 		case w.from.link != nil && w.from.link.up:
 			c.receiveItem(w.from, w.holds)
 		}
 	}
 }
 
-// same reports whether w says nothing that o does not: the words of a table are
-// told by many neighbors. A signature is not checked yet, so all is compared.
-func (o *waiting) same(w *waiting) bool {
-	if o.short != w.short {
-		return false
+// retrySet looks again at a set of links, which may have to wait on.
+func (c *Core) retrySet(w *waiting) {
+	if c.now.Sub(w.since) > limboFor {
+		return
 	}
-	switch {
-	case w.record != nil && o.record != nil && o.record.Sig == w.record.Sig:
-		return bytes.Equal(o.record.Append(nil), w.record.Append(nil))
-	case w.link != nil && o.link != nil && o.link.Sig == w.link.Sig:
-		return bytes.Equal(o.link.Append(nil), w.link.Append(nil))
-	case w.links != nil && o.links != nil && o.links.Sig == w.links.Sig:
-		return bytes.Equal(o.links.Append(nil), w.links.Append(nil))
+	since, key := w.since, w.key()
+	c.receiveLinks(w.from, w.links)
+	for _, r := range c.nodes.limbo.rooms {
+		if still := r.keys[key]; r.from == w.from && still != nil {
+			still.since = since
+		}
 	}
-	return false
 }
 
 // about reports whether what waits is a word of id.

@@ -19,9 +19,11 @@ const (
 	// MaxStories is how many commits have a story. More: the oldest is forgotten.
 	MaxStories = 10_000
 	// MaxLimbo is how many events and records of nodes not admitted (yet) are
-	// kept, each for up to 1 KiB. More: the oldest of the neighbor with the most
-	// there is dropped (DropUnadmitted).
-	MaxLimbo = 1024
+	// kept, a set of many links counting as several, some 1 KiB each, and
+	// MaxLimboEach those of one neighbor. More: of the neighbor with the most there
+	// the oldest is dropped (DropUnadmitted), the records of nodes last.
+	MaxLimbo     = 4096
+	MaxLimboEach = 2048
 	// MaxTombstones of removed nodes. More: the oldest is forgotten.
 	MaxTombstones = 1024
 
@@ -130,6 +132,8 @@ const (
 	tellEach     = 200 * time.Millisecond // for each node of the pool: the time between two comparisons of tables that are not pressing
 	settleEach   = 50 * time.Millisecond  // for each node of the pool: a row that changed so lately is on its way to the others
 	ownEvery     = 250 * time.Millisecond // own links that come up or change their cost are told of together, once in so long
+	limboEvery   = time.Second            // how often sets that wait in limbo are looked at again
+	limboFor     = 10 * time.Minute       // how long at most
 	ownQuiet     = 400 * time.Millisecond // or when no more have come up for so long
 	recordsEvery = 150 * time.Millisecond // changed links of others wait so long to be passed on together
 	recordsEach  = 20 * time.Millisecond  // for each own link: how long they wait if they make no node reachable
