@@ -33,7 +33,7 @@ type link struct {
 	step     events.Step // cost by which this node reckons
 
 	said      bool // own link record says up
-	row       bool // all that was said of own links has gone over it
+	row       row  // whether all that was said of own links has gone over it
 	sayAt     Time // no earlier up or down than this
 	saidAt    Time // when up or down was last said
 	costAt    Time // no earlier cost than this

@@ -107,20 +107,38 @@ func (c *Core) tickOwn() {
 	}
 }
 
+// row says whether a neighbor was told what was said of own links before its link
+// came up.
+type row int
+
+const (
+	rowUnsaid row = iota
+	rowWaits      // until the link is healthy
+	rowSaid
+)
+
 // sayRow sends all that was said of own links to neighbors whose link has come
-// up since: what was told before went past them.
+// up since: what was told before went past them. Over a slow link that waits until
+// it is healthy; on a busy machine many look slow for a moment.
 func (c *Core) sayRow() {
-	self := c.nodes.at(c.self)
 	for _, n := range c.nodes.order {
 		l := n.link
-		if l == nil || !l.usable() || l.row || l.slow {
+		if l == nil || !l.usable() || l.row == rowSaid {
 			continue
 		}
-		l.row = true
-		for to, r := range self.outWords() {
-			if r != nil {
-				c.queueRecord(l, recordKey{node: c.self, to: to})
-			}
+		if l.row = rowSaid; l.slow {
+			l.row = rowWaits
+			continue
+		}
+		c.sayRowTo(l)
+	}
+}
+
+func (c *Core) sayRowTo(l *link) {
+	l.row = rowSaid
+	for to, r := range c.nodes.at(c.self).outWords() {
+		if r != nil {
+			c.queueRecord(l, recordKey{node: c.self, to: to})
 		}
 	}
 }

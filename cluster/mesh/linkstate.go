@@ -86,6 +86,9 @@ func (c *Core) classify(l *link) {
 	if was != l.slow {
 		l.slowAt, l.slowly = c.now, 0
 		l.beatAt = c.now.Add(c.beat(l))
+		if !l.slow && l.row == rowWaits {
+			c.sayRowTo(l)
+		}
 	}
 	step := events.StepOf(l.cost(c.now))
 	if was != l.slow || step >= l.step+2 || step+2 <= l.step {
