@@ -82,7 +82,7 @@ func problemOf(err error) *problem {
 // withoutRooms takes out of an error's text which packages it came through: that
 // is for the log. What stands in quotes is what somebody wrote.
 func withoutRooms(text string) string {
-	parts := strings.Split(text, `"`)
+	parts := strings.Split(strings.ReplaceAll(text, `\"`, "\x00"), `"`)
 	for i := 0; i < len(parts); i += 2 {
 		for _, room := range []string{"request: ", "wiki: ", "cluster: ", "events: ", "storage: "} {
 			parts[i] = strings.ReplaceAll(parts[i], ": "+room, ": ")
@@ -91,7 +91,7 @@ func withoutRooms(text string) string {
 			}
 		}
 	}
-	return strings.Join(parts, `"`)
+	return strings.ReplaceAll(strings.Join(parts, `"`), "\x00", `\"`)
 }
 
 // describe is the one table from errors to answers.

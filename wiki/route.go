@@ -127,7 +127,7 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 			err = &methodError{r.Method, allow}
 		case protection.Check(r) != nil:
 			err = errCrossOrigin
-		case strings.HasPrefix(r.URL.Path, apiPrefix) && strings.HasSuffix(r.URL.Path, "/"):
+		case strings.HasPrefix(r.URL.Path, apiPrefix) && strings.HasSuffix(r.URL.Path, "/") && strings.Trim(mux.Vars(r)["path"], "/") != "":
 			toBarePath(w, r)
 		default:
 			err = h.letIn(w, r, route, run)

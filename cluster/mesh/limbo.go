@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"crypto/sha256"
 	"slices"
 
 	"github.com/erwik/erwik/cluster/mesh/planted"
@@ -37,7 +38,7 @@ type limbo struct {
 // room is what one neighbor said.
 type room struct {
 	from  *node
-	kinds [waitKinds][]*waiting // the oldest first; nil: was replaced
+	kinds [waitKinds][]*waiting // the oldest first
 	keys  map[waitKey]*waiting
 	size  int
 }
@@ -51,35 +52,31 @@ const (
 	waitKinds
 )
 
-// waitKey is what is kept once: who says it again, says it anew.
+// waitKey is what is kept once: who says it again, says it anew. What is not signed,
+// as who holds what and whom a copy leaves open, is in the sum.
 type waitKey struct {
-	kind    byte
 	of, to  storage.NodeID
 	counter uint64
-	sum     events.Checksum
+	sum     [16]byte
 }
 
-func (w *waiting) key() (k waitKey) {
+func (w *waiting) key() waitKey {
 	switch {
 	case w.record != nil:
-		return waitKey{kind: 'r', of: w.record.ID}
-	case w.event != nil:
-		return waitKey{kind: 'e', sum: w.event.Checksum()}
+		return waitKey{of: w.record.ID, counter: w.record.Incarnation, sum: [16]byte(w.record.Sig[:16])}
 	case w.link != nil:
-		return waitKey{kind: 'l', of: w.link.From, to: w.link.To}
+		return waitKey{of: w.link.From, to: w.link.To}
 	case w.links != nil:
-		return waitKey{kind: 's', of: w.links.From, counter: w.links.Counter}
+		return waitKey{of: w.links.From, to: w.links.From, counter: w.links.Counter}
 	}
-	switch it := w.holds.(type) {
-	case *logsItem:
-		k = waitKey{kind: 'o', of: it.origin}
-		if len(it.heads) > 0 {
-			k.counter = it.heads[0].nonce
-		}
-	case *holdersItem:
-		k = waitKey{kind: 'h', of: it.log.Node, counter: it.log.Nonce}
+	var said []byte
+	if w.event != nil {
+		said = w.event.Append(nil, w.exclude)
+	} else {
+		said = w.holds.append(nil)
 	}
-	return k
+	sum := sha256.Sum256(said)
+	return waitKey{sum: [16]byte(sum[:16])}
 }
 
 func (w *waiting) kind() int {
@@ -182,9 +179,6 @@ func (c *Core) waitFor(short events.ShortID, w waiting) {
 	if planted.Now == planted.LimboWithoutCap {
 		return
 	}
-	for r.size > MaxLimboEach {
-		l.crowded(r)
-	}
 	for l.size > MaxLimbo {
 		l.crowded(slices.MaxFunc(l.rooms, func(a, b *room) int { return a.size - b.size }))
 	}
@@ -250,8 +244,8 @@ func (c *Core) retrySet(w *waiting) {
 	since, key := w.since, w.key()
 	c.receiveLinks(w.from, w.links)
 	for _, r := range c.nodes.limbo.rooms {
-		if still := r.keys[key]; r.from == w.from && still != nil {
-			still.since = since
+		if r.from == w.from && r.keys[key] != nil {
+			r.keys[key].since = since
 		}
 	}
 }

@@ -19,11 +19,10 @@ const (
 	// MaxStories is how many commits have a story. More: the oldest is forgotten.
 	MaxStories = 10_000
 	// MaxLimbo is how many events and records of nodes not admitted (yet) are
-	// kept, a set of many links counting as several, some 1 KiB each, and
-	// MaxLimboEach those of one neighbor. More: of the neighbor with the most there
-	// the oldest is dropped (DropUnadmitted), the records of nodes last.
-	MaxLimbo     = 4096
-	MaxLimboEach = 2048
+	// kept, a set of many links counting as several, some 1 KiB each. More: of the
+	// neighbor with the most there the oldest is dropped (DropUnadmitted), the
+	// records of nodes last.
+	MaxLimbo = 4096
 	// MaxTombstones of removed nodes. More: the oldest is forgotten.
 	MaxTombstones = 1024
 

@@ -225,15 +225,16 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		c.drop(from, DropStale)
 		return
 	}
-	if unknown != nil && !own {
-		c.waitFor(*unknown, waiting{from: from, links: s})
-	}
-	if len(fresh) == 0 || !c.mayCheck(from) {
+	checked := len(fresh) > 0 && c.mayCheck(from)
+	var buf [1024]byte
+	if checked && planted.Now != planted.SignatureNotChecked && !c.cfg.Verify(s.From, s.SignedBytes(buf[:0]), &s.Sig) {
+		c.drop(from, DropSignature)
 		return
 	}
-	var buf [1024]byte
-	if planted.Now != planted.SignatureNotChecked && !c.cfg.Verify(s.From, s.SignedBytes(buf[:0]), &s.Sig) {
-		c.drop(from, DropSignature)
+	if unknown != nil && !own { // one that is forged does not wait
+		c.waitFor(*unknown, waiting{from: from, links: s})
+	}
+	if !checked {
 		return
 	}
 	if own {

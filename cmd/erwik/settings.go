@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -152,8 +151,9 @@ func canBeDialed(address string) bool {
 	return err == nil && host != "" && !strings.ContainsAny(host, " /") && isPort(port)
 }
 
+// isPort reports whether text is a port, by number or by name.
 func isPort(text string) bool {
-	n, err := strconv.ParseUint(text, 10, 16)
+	n, err := net.LookupPort("tcp", text)
 	return err == nil && n > 0
 }
 
