@@ -39,7 +39,7 @@ type limbo struct {
 type room struct {
 	from  *node
 	kinds [waitKinds][]*waiting // the oldest first
-	keys  map[waitKey]*waiting
+	byKey map[waitKey]*waiting
 	size  int
 }
 
@@ -136,13 +136,13 @@ func (l *limbo) sift(take func(*waiting) bool) (taken []*waiting) {
 					return false
 				}
 				taken = append(taken, w)
-				delete(r.keys, w.key())
+				delete(r.byKey, w.key())
 				r.size -= w.weight()
 				l.size -= w.weight()
 				return true
 			})
 		}
-		return len(r.keys) == 0
+		return len(r.byKey) == 0
 	})
 	return taken
 }
@@ -162,16 +162,16 @@ func (c *Core) waitFor(short events.ShortID, w waiting) {
 	at := slices.IndexFunc(l.rooms, func(r *room) bool { return r.from == w.from })
 	if at < 0 {
 		at = len(l.rooms)
-		l.rooms = append(l.rooms, &room{from: w.from, keys: make(map[waitKey]*waiting)})
+		l.rooms = append(l.rooms, &room{from: w.from, byKey: make(map[waitKey]*waiting)})
 	}
 	r := l.rooms[at]
 	key, weight := w.key(), w.weight()
-	if old := r.keys[key]; old != nil {
+	if old := r.byKey[key]; old != nil {
 		r.size -= old.weight()
 		l.size -= old.weight()
 		*old = w
 	} else {
-		r.keys[key] = &w
+		r.byKey[key] = &w
 		r.kinds[w.kind()] = append(r.kinds[w.kind()], &w)
 	}
 	r.size += weight
@@ -191,7 +191,7 @@ func (l *limbo) crowded(r *room) {
 			w := r.kinds[kind][0]
 			r.kinds[kind][0] = nil
 			r.kinds[kind] = r.kinds[kind][1:]
-			delete(r.keys, w.key())
+			delete(r.byKey, w.key())
 			r.size -= w.weight()
 			l.size -= w.weight()
 			return
@@ -244,8 +244,8 @@ func (c *Core) retrySet(w *waiting) {
 	since, key := w.since, w.key()
 	c.receiveLinks(w.from, w.links)
 	for _, r := range c.nodes.limbo.rooms {
-		if r.from == w.from && r.keys[key] != nil {
-			r.keys[key].since = since
+		if r.from == w.from && r.byKey[key] != nil {
+			r.byKey[key].since = since
 		}
 	}
 }
