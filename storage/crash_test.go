@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -283,7 +284,7 @@ func TestCrashAtEveryFileOperation(t *testing.T) {
 		return nil
 	})
 	for range 2 { // the second time the directory is not new
-		if err := w.run(errorfs.Wrap(w.mem, inject), rand.New(rand.NewPCG(1, 1)), 12); err != nil {
+		if err := w.run(errorfs.Wrap(cloneable{w.mem, &mu}, inject), rand.New(rand.NewPCG(1, 1)), 12); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -294,6 +295,26 @@ func TestCrashAtEveryFileOperation(t *testing.T) {
 		t.Errorf("only %d crash points: is the file system still watched?", len(crashes))
 	}
 	t.Logf("%d crashes at %d file operations, %d acknowledged commits", len(crashes), len(crashes)/2, len(w.acked))
+}
+
+// cloneable keeps operations that take the lock of a MemFS twice apart from those
+// that clone it: one that waits to clone in between would wait for ever, and they
+// for it.
+type cloneable struct {
+	*vfs.MemFS
+	mu *sync.Mutex // held while it is cloned
+}
+
+func (c cloneable) Lock(name string) (io.Closer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.MemFS.Lock(name)
+}
+
+func (c cloneable) ReuseForWrite(from, to string, category vfs.DiskWriteCategory) (vfs.File, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.MemFS.ReuseForWrite(from, to, category)
 }
 
 // TestCrashSeeds crashes at random moments, over and over, each store living
@@ -329,7 +350,7 @@ func crashSeed(t *testing.T, seed uint64) (acks, crashes int) {
 		kept := []int{0, 10, 50, 90, 100}[rng.IntN(5)]
 		cloneRNG := rand.New(rand.NewPCG(seed, 1))
 		var mu sync.Mutex
-		fs := errorfs.Wrap(w.mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		fs := errorfs.Wrap(cloneable{w.mem, &mu}, errorfs.InjectorFunc(func(op errorfs.Op) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if countdown--; countdown == 0 {

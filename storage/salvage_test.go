@@ -52,7 +52,7 @@ func TestCrashInRepair(t *testing.T) {
 		}
 		return nil
 	})
-	s, err := Open(Config{Dir: "/data", FS: errorfs.Wrap(mem, inject), Name: "e1", Logger: slog.New(slog.DiscardHandler)})
+	s, err := Open(Config{Dir: "/data", FS: errorfs.Wrap(cloneable{mem, &mu}, inject), Name: "e1", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
