@@ -24,9 +24,10 @@ type waiting struct {
 }
 
 // limbo is what waits. A node that joins hears of all others, from a neighbor or
-// two, before it has the commits that admit them: each neighbor has room for all
-// that the members of a pool of some hundreds say. Nothing in it has been checked,
-// so what one neighbor says never takes the place of what another one said.
+// two, before it has the commits that admit them: there is room for all that the
+// members of a pool of some hundreds say. Nothing in it has been checked, so what one
+// neighbor says never counts as what another one said, and when there is no room, who
+// has the most loses.
 type limbo struct {
 	rooms []*room // of those neighbors who have something here
 	size  int     // what they weigh
