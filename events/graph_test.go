@@ -229,16 +229,7 @@ func TestPlansOfHeapAndMatrix(t *testing.T) {
 // BenchmarkBelow1000: one tree of a mesh of 1,000 nodes with 16 links each, as
 // far as who is below one of them asks for.
 func BenchmarkBelow1000(b *testing.B) {
-	rng := rand.New(rand.NewPCG(7, 7))
-	var links [][3]int
-	for i := range 1000 {
-		for range 8 {
-			if j := rng.IntN(1000); j != i {
-				links = append(links, [3]int{i, j, 1 + rng.IntN(20)})
-			}
-		}
-	}
-	g := mesh(1000, links...)
+	g := thousand()
 	for i := 0; b.Loop(); i++ {
 		g.Below(i%1000, (i*7+1)%1000)
 	}

@@ -171,33 +171,32 @@ func (f *folder) openFile(path string) (file *os.File, target page.FileName, siz
 
 // tryFolder says what an import of the folder would do, and writes nothing.
 func (a *app) tryFolder(f *folder) error {
-	refused := 0
-	refuse := func(err error) {
-		refused++
-		fmt.Fprintf(a.stderr, "erwik: %v\n", err)
-	}
-	pages, files := 0, 0
-	for _, p := range f.pages {
-		_, err := f.readPage(p)
+	pages, files, refused := 0, 0, 0
+	// tally counts what would be taken, and names what would not.
+	tally := func(taken *int, err error) error {
 		switch {
 		case isRefusal(err):
-			refuse(err)
-		case err != nil:
+			refused++
+			fmt.Fprintf(a.stderr, "erwik: %v\n", err)
+			return nil
+		case err == nil:
+			*taken++
+		}
+		return err
+	}
+	for _, p := range f.pages {
+		_, err := f.readPage(p)
+		if err = tally(&pages, err); err != nil {
 			return err
-		default:
-			pages++
 		}
 	}
 	for _, path := range f.files {
 		file, _, _, err := f.openFile(path)
-		switch {
-		case isRefusal(err):
-			refuse(err)
-		case err != nil:
-			return err
-		default:
-			files++
+		if err == nil {
 			file.Close()
+		}
+		if err = tally(&files, err); err != nil {
+			return err
 		}
 	}
 	var err error
