@@ -147,6 +147,7 @@ const (
 	laterMost    = 3 * quietFor           // a comparison of vectors waits for commits to come no longer
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
+	caughtUp     = 500 * time.Millisecond // no pull for so long: what there was has come
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	holdersEvery = TickEvery              // how long what we hold waits for company on a healthy link

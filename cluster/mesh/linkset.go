@@ -36,6 +36,9 @@ func (c *Core) say(l *link, u urgency) {
 	switch u {
 	case soon:
 		wait = max(ownEvery, t.ownSpaced)
+		if c.catchingUp() { // that is more urgent
+			wait = max(wait, spaceMost)
+		}
 	case later:
 		wait = max(ownEvery, time.Duration(len(t.order))*costEach/5)
 	case someday:
@@ -49,7 +52,7 @@ func (c *Core) say(l *link, u urgency) {
 		t.ownAt = at
 	}
 	switch {
-	case u == soon: // of the last ones of a row of links others are told before that
+	case u == soon && !c.catchingUp(): // of the last ones of a row of links others are told before that
 		t.ownRests = max(t.ownSaid.Add(ownEvery), c.now.Add(ownQuiet))
 	case t.own.Empty():
 		t.ownRests = never
@@ -191,10 +194,13 @@ func (c *Core) signLinks(due events.Set) {
 	slices.SortFunc(slots, func(a, b int) int { return c.nodes.at(a).id.Compare(c.nodes.at(b).id) })
 	slices.SortFunc(set.Links, func(a, b events.LinkState) int { return bytes.Compare(a.To[:], b.To[:]) })
 	set.Sig = c.cfg.Sign(set.SignedBytes(nil))
+	var before, after uint64
 	for i, v := range slots {
-		c.setOut(self, v, set.Link(i, c.nodes.at(v).id))
+		old, now := c.putOut(self, v, set.Link(i, c.nodes.at(v).id))
+		before, after = before+old, after+now
 		c.noteHeard(self, v, nil)
 	}
+	c.rowChanged(self, before, after)
 }
 
 // receiveLinks takes a set of link records from a neighbor's table.
@@ -244,13 +250,16 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	if !c.mayChange(a, from) {
 		return
 	}
+	var before, after uint64
 	for _, r := range fresh {
 		to := c.nodes.byID[r.To].slot
-		old := a.outTo(to)
-		c.setOut(a, to, r)
+		last := a.outTo(to)
+		old, now := c.putOut(a, to, r)
+		before, after = before+old, after+now
 		c.noteHeard(a, to, from)
-		c.tellRecord(recordKey{a.slot, to}, from, costOnly(old, r))
+		c.tellRecord(recordKey{a.slot, to}, from, costOnly(last, r))
 	}
+	c.rowChanged(a, before, after)
 }
 
 // nodeByShort finds the member or removed node that a short id means, nil if

@@ -27,14 +27,15 @@ type pull struct {
 
 // pullBook holds the open pulls and what is still to be asked for.
 type pullBook struct {
-	open    []*pull // by id
-	wanted  []*logState
-	due     bool // wanted must be looked at
-	retryAt Time // earliest retry in wanted, 0 if none
-	nextID  uint64
-	average int64         // bytes that a commit takes on the wire
-	late    time.Duration // smoothed: how much later than expected pulls have begun
-	hedges  int           // hedgeShare for each commit that a second source may be asked for
+	open     []*pull // by id
+	wanted   []*logState
+	due      bool // wanted must be looked at
+	retryAt  Time // earliest retry in wanted, 0 if none
+	nextID   uint64
+	closedAt Time          // when a pull ended last, 0 if none did
+	average  int64         // bytes that a commit takes on the wire
+	late     time.Duration // smoothed: how much later than expected pulls have begun
+	hedges   int           // hedgeShare for each commit that a second source may be asked for
 }
 
 func (b *pullBook) init() { b.average, b.hedges = 512, hedgesFirst*hedgeShare }
@@ -263,6 +264,13 @@ func (c *Core) closePull(p *pull) {
 		l.pull = heir
 	}
 	c.pulls.due = true
+	c.pulls.closedAt = c.now
+}
+
+// catchingUp reports whether commits are being pulled, or were a moment ago: what
+// can wait does.
+func (c *Core) catchingUp() bool {
+	return len(c.pulls.open) > 0 || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
 }
 
 func (c *Core) pullProgress(id uint64, bytes int) {

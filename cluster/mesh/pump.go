@@ -273,7 +273,7 @@ func (b *builder) record(key recordKey) {
 		if !b.add(it) {
 			return
 		}
-		b.firm = true
+		b.firm = b.firm || b.link.slow || !b.core.isOwnUp(key)
 		if b.link.slow && len(q.sent) < MaxQueueItems {
 			q.sent[key] = sentRecord{b.core.recordHashOf(key), b.core.now}
 		}
@@ -294,6 +294,18 @@ func (b *builder) record(key recordKey) {
 			}
 		}
 	}
+}
+
+// isOwnUp reports whether key names a word that own links are up. Over a healthy
+// link it needs no acknowledgement: it goes to all neighbors, and what is lost
+// with a link is found when tables are compared. A word that a link is down is
+// acknowledged, so that those to which nothing passes any more are noticed too.
+func (c *Core) isOwnUp(key recordKey) bool {
+	if key.node != c.self || !c.isUp(key) {
+		return false
+	}
+	set := c.setOf(key)
+	return set == nil || !slices.ContainsFunc(set.Links, func(s events.LinkState) bool { return !s.Up })
 }
 
 // setOf is the set by which the record that key names was said, nil if none.

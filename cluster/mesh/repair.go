@@ -195,7 +195,10 @@ func (c *Core) compare() {
 		// In a large mesh tables differ most of the time, by what is on its way.
 		s := &c.sessions
 		if l := c.pickLink(func(l *link) bool {
-			return l.tableDiffers && (c.now >= s.tableAt || l.tableOpening && c.now >= s.openingAt)
+			if l.tableOpening {
+				return l.tableDiffers && c.now >= s.openingAt
+			}
+			return l.tableDiffers && c.now >= s.tableAt
 		}); l != nil {
 			s.openingAt = c.now.Add(time.Duration(len(c.nodes.order)) * spaceEach)
 			if !l.tableOpening { // what is pressing does not hold up what is not

@@ -52,6 +52,7 @@ type node struct {
 type word struct {
 	to    int
 	r     *events.LinkRecord // nil: it was taken out
+	hash  uint64             // linkHash of r
 	heard outHeard
 }
 
@@ -273,14 +274,21 @@ func (c *Core) rowChanged(n *node, old, now uint64) {
 
 // setOut replaces n's record of its link to another node; nil takes it out.
 func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
-	old := n.outTo(to)
+	old, now := c.putOut(n, to, r)
+	c.rowChanged(n, old, now)
+}
+
+// putOut does that but for the hash of n's row, which it leaves to the caller: a
+// set has many words of one row. It returns the hashes of what was there and is now.
+func (c *Core) putOut(n *node, to int, r *events.LinkRecord) (old, now uint64) {
 	before := c.edge(n, c.nodes.at(to))
-	if at, found := n.find(to); found {
-		n.out[at].r = r
-	} else {
-		n.out = slices.Insert(n.out, at, word{to: to, r: r})
+	at, found := n.find(to)
+	if !found {
+		n.out = slices.Insert(n.out, at, word{to: to})
 	}
-	c.rowChanged(n, linkHash(old), linkHash(r))
+	w := &n.out[at]
+	old, now = w.hash, linkHash(r)
+	w.r, w.hash = r, now
 	if c.edge(n, c.nodes.at(to)) != before && planted.Now != planted.StaleTree {
 		c.nodes.version++
 		c.nodes.edges = append(c.nodes.edges, [2]int{n.slot, to})
@@ -289,6 +297,7 @@ func (c *Core) setOut(n *node, to int, r *events.LinkRecord) {
 			c.nodes.poolVersion++
 		}
 	}
+	return old, now
 }
 
 // dropOldLinks takes out n's link records of earlier incarnations.
