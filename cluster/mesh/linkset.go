@@ -36,8 +36,11 @@ func (c *Core) say(l *link, u urgency) {
 	switch u {
 	case soon:
 		wait = max(ownEvery, t.ownSpaced)
-		if c.catchingUp() { // that is more urgent
-			wait = max(wait, spaceMost)
+		if c.catchingUp() { // that is more urgent, unless the link is the only way
+			if wait = max(wait, spaceMost); !l.apart {
+				wait = max(wait, c.now.Sub(t.ownSaid)+heldFor)
+				t.ownHeld = true
+			}
 		}
 	case later:
 		wait = max(ownEvery, time.Duration(len(t.order))*costEach/5)
@@ -64,11 +67,14 @@ func (c *Core) say(l *link, u urgency) {
 func (c *Core) tickOwn() {
 	t := &c.nodes
 	self := t.at(c.self)
+	if t.ownHeld && !c.catchingUp() {
+		t.ownHeld, t.ownAt = false, min(t.ownAt, max(c.now, t.ownSaid.Add(t.ownSpaced)))
+	}
 	if t.own.Empty() || c.now < min(t.ownAt, t.ownRests) || self.record == nil {
 		return
 	}
 	due := t.own
-	t.own = events.Set{}
+	t.own, t.ownHeld = events.Set{}, false
 	old := map[int]*events.LinkRecord{}
 	for v := range due.All() {
 		n, r := t.at(v), self.outTo(v)

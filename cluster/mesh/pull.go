@@ -32,7 +32,7 @@ type pullBook struct {
 	due      bool // wanted must be looked at
 	retryAt  Time // earliest retry in wanted, 0 if none
 	nextID   uint64
-	closedAt Time          // when a pull ended last, 0 if none did
+	closedAt Time          // when a pull of many commits ended last, 0 if none did
 	average  int64         // bytes that a commit takes on the wire
 	late     time.Duration // smoothed: how much later than expected pulls have begun
 	hedges   int           // hedgeShare for each commit that a second source may be asked for
@@ -264,13 +264,15 @@ func (c *Core) closePull(p *pull) {
 		l.pull = heir
 	}
 	c.pulls.due = true
-	c.pulls.closedAt = c.now
+	if p.size() >= bulkFrom {
+		c.pulls.closedAt = c.now
+	}
 }
 
-// catchingUp reports whether commits are being pulled, or were a moment ago: what
-// can wait does.
+// catchingUp reports whether many commits are being pulled, or were a moment ago:
+// what can wait does.
 func (c *Core) catchingUp() bool {
-	return len(c.pulls.open) > 0 || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
+	return slices.ContainsFunc(c.pulls.open, func(p *pull) bool { return p.size() >= bulkFrom }) || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
 }
 
 func (c *Core) pullProgress(id uint64, bytes int) {

@@ -103,12 +103,16 @@ func (c *Core) compareLater(l *link) {
 
 // tickLater asks the neighbors on links where a comparison was left for later
 // whether vectors still differ: when no more commits come, or when that has gone on
-// for long.
+// for long, one of them in sessionEach then.
 func (c *Core) tickLater(l *link) {
 	if l.vectorLater == 0 || c.arriving() && c.now.Sub(l.vectorLater) < laterMost {
 		return
 	}
 	if c.arriving() {
+		if c.now < c.sessions.laterAt {
+			return
+		}
+		c.sessions.laterAt = c.now.Add(sessionEach)
 		l.skips = maxSkips
 	}
 	l.vectorLater = 0
@@ -171,6 +175,7 @@ type sessions struct {
 	vectorAt      Time // while commits are being pulled, no vector is compared before
 	tableAt       Time // no table is compared before
 	openingAt     Time // nor where it is pressing
+	laterAt       Time // while commits come, no neighbor is asked before whether its vector still differs
 }
 
 // compare starts comparisons, on the fastest link first; over a slow link only
@@ -201,6 +206,9 @@ func (c *Core) compare() {
 			return l.tableDiffers && c.now >= s.tableAt
 		}); l != nil {
 			s.openingAt = c.now.Add(time.Duration(len(c.nodes.order)) * spaceEach)
+			if c.catchingUp() { // that is more urgent
+				s.openingAt = c.now.Add(2 * time.Duration(len(c.nodes.order)) * spaceEach)
+			}
 			if !l.tableOpening { // what is pressing does not hold up what is not
 				s.tableAt = c.now.Add(time.Duration(len(c.nodes.order)) * tellEach)
 			}

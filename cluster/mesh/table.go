@@ -138,6 +138,7 @@ type table struct {
 	own         events.Set               // own links that others are to be told of
 	ownAt       Time                     // when
 	ownRests    Time                     // or then, if until then no more links come up
+	ownHeld     bool                     // some of them until what is being pulled has come
 	ownSaid     Time                     // when any were told of last
 	ownSpaced   time.Duration            // the time until the next telling, while one follows the other
 	offered     uint64                   // sum when it was last named to some neighbors
@@ -290,7 +291,9 @@ func (c *Core) putOut(n *node, to int, r *events.LinkRecord) (old, now uint64) {
 	old, now = w.hash, linkHash(r)
 	w.r, w.hash = r, now
 	if c.edge(n, c.nodes.at(to)) != before && planted.Now != planted.StaleTree {
-		c.nodes.version++
+		if c.nodes.version++; c.edge(n, c.nodes.at(to)) == 0 && c.nodes.ownHeld { // what waits may be the way now
+			c.nodes.ownAt = min(c.nodes.ownAt, c.now.Add(ownEvery))
+		}
 		c.nodes.edges = append(c.nodes.edges, [2]int{n.slot, to})
 		if len(c.nodes.edges) > MaxNodes { // dearer than all anew
 			c.nodes.edges = c.nodes.edges[:0]
