@@ -129,6 +129,9 @@ func (c *Core) reach() {
 		}
 		if !n.reachable {
 			c.dialSoon(n)
+			if n.seen && c.now.Sub(n.unreachable) > freshAfter {
+				c.sessions.metAt = c.now
+			}
 		}
 		n.reachable, n.seen = true, true
 		quick := int64(t.Cost[n.slot]) < slowFrom.Microseconds()

@@ -103,13 +103,13 @@ func (c *Core) compareLater(l *link) {
 
 // tickLater asks the neighbors on links where a comparison was left for later
 // whether vectors still differ: when no more commits come, or when that has gone on
-// for long, one of them in sessionEach then.
+// for long; one of them in sessionEach if many come.
 func (c *Core) tickLater(l *link) {
 	if l.vectorLater == 0 || c.arriving() && c.now.Sub(l.vectorLater) < laterMost {
 		return
 	}
 	if c.arriving() {
-		if c.now < c.sessions.laterAt {
+		if c.catchingUp() && c.now < c.sessions.laterAt {
 			return
 		}
 		c.sessions.laterAt = c.now.Add(sessionEach)
@@ -174,8 +174,9 @@ type sessions struct {
 	due           bool
 	vectorAt      Time // while commits are being pulled, no vector is compared before
 	tableAt       Time // no table is compared before
+	metAt         Time // when a way to a node was found again, after a while
 	openingAt     Time // nor where it is pressing
-	laterAt       Time // while commits come, no neighbor is asked before whether its vector still differs
+	laterAt       Time // while many commits come, no neighbor is asked before whether its vector still differs
 }
 
 // compare starts comparisons, on the fastest link first; over a slow link only
@@ -200,10 +201,11 @@ func (c *Core) compare() {
 		// In a large mesh tables differ most of the time, by what is on its way.
 		s := &c.sessions
 		if l := c.pickLink(func(l *link) bool {
-			if l.tableOpening {
-				return l.tableDiffers && c.now >= s.openingAt
+			pressing := l.tableOpening && c.now >= s.openingAt
+			if l.tableOpening && s.metAt != 0 && c.now.Sub(s.metAt) < newcomerFor {
+				return l.tableDiffers && pressing // what halves have to tell when they meet, many tell
 			}
-			return l.tableDiffers && c.now >= s.tableAt
+			return l.tableDiffers && (c.now >= s.tableAt || pressing)
 		}); l != nil {
 			s.openingAt = c.now.Add(time.Duration(len(c.nodes.order)) * spaceEach)
 			if c.catchingUp() { // that is more urgent
