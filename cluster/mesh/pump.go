@@ -273,7 +273,7 @@ func (b *builder) record(key recordKey) {
 		if !b.add(it) {
 			return
 		}
-		b.firm = b.firm || b.link.slow || !b.core.catchingUp() || !b.core.isOwnUp(key)
+		b.firm = b.firm || b.link.slow || !b.core.isOwnUp(key) || !b.core.catchingUp()
 		if b.link.slow && len(q.sent) < MaxQueueItems {
 			q.sent[key] = sentRecord{b.core.recordHashOf(key), b.core.now}
 		}

@@ -174,8 +174,8 @@ type sessions struct {
 	due           bool
 	vectorAt      Time // while commits are being pulled, no vector is compared before
 	tableAt       Time // no table is compared before
-	metAt         Time // when a way to a node was found again, after a while
 	openingAt     Time // nor where it is pressing
+	metAt         Time // when a way to a node was found again, after a while
 	laterAt       Time // while many commits come, no neighbor is asked before whether its vector still differs
 }
 

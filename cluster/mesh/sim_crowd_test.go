@@ -158,6 +158,9 @@ func TestCrowd(t *testing.T) {
 	begin, told = w.now, w.count()
 	equal := settled("heal", time.Minute)
 	t.Logf("halves equal after %v: %v", equal, told)
+	if rows := told.items["rows"]; rows > 4*size { // what a side has to tell, many tell
+		t.Errorf("tables were compared %d times by %d nodes while halves met", rows, size)
+	}
 	w.run(20 * time.Second)
 	t.Logf("20 s later: %v", told)
 	if w.failure != "" {
