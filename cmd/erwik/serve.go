@@ -15,7 +15,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -61,11 +60,6 @@ type node struct {
 	certEnds time.Time
 }
 
-// garbagePercent is how much a node's memory may grow before it is cleaned
-// (GOGC): most of it is tables of the database and caches, in which the
-// collector has nothing to look at. Less memory for hardly more work.
-const garbagePercent = 60
-
 // minProcs is how many goroutines run at once at least (GOMAXPROCS). With one,
 // nothing runs from the beginning of each sync of the disk until the runtime notices
 // that it takes long: on one core two of them save half as much again.
@@ -73,7 +67,11 @@ const minProcs = 2
 
 func (a *app) serve(ctx context.Context, s *settings) error {
 	if a.getenv("GOGC") == "" {
-		debug.SetGCPercent(garbagePercent)
+		pacing, stop := context.WithCancel(ctx)
+		var pacer sync.WaitGroup
+		pacer.Go(func() { keepGarbage(pacing) })
+		defer pacer.Wait()
+		defer stop()
 	}
 	if runtime.GOMAXPROCS(0) < minProcs {
 		runtime.GOMAXPROCS(minProcs)
