@@ -116,6 +116,21 @@ func (g *Graph) Below(root, self int) (below Set) {
 	return below
 }
 
+// Reach is the set of nodes to which ways lead from a root that do not begin with
+// a hop to one of without.
+func (g *Graph) Reach(root int, without *Set) (found Set) {
+	found.Add(root)
+	for next := []int{root}; len(next) > 0; next = next[1:] {
+		for _, h := range g.hops[next[0]] {
+			if v := int(h.to); !found.Has(v) && (next[0] != root || !without.Has(v)) {
+				found.Add(v)
+				next = append(next, v)
+			}
+		}
+	}
+	return found
+}
+
 // start begins a search.
 func (g *Graph) start(root int) {
 	clear(g.cost)

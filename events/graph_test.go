@@ -161,8 +161,25 @@ func randomSet(rng *rand.Rand, n int) (s Set) {
 	return s
 }
 
-// TestTreesOfHeapAndMatrix: trees, and who is below whom in them, are those of
-// the plain search.
+// reach is Graph.Reach by taking links in until none adds a node.
+func (m *matrix) reach(root int, without Set) (found Set) {
+	found.Add(root)
+	for grows := true; grows; {
+		grows = false
+		for u := range m.n {
+			for v := range m.n {
+				if found.Has(u) && !found.Has(v) && m.at(u, v) != 0 && (u != root || !without.Has(v)) {
+					found.Add(v)
+					grows = true
+				}
+			}
+		}
+	}
+	return found
+}
+
+// TestTreesOfHeapAndMatrix: trees, who is below whom in them, and what can be
+// reached are those of the plain search.
 func TestTreesOfHeapAndMatrix(t *testing.T) {
 	rng := rand.New(rand.NewPCG(11, 11))
 	ties := 0
@@ -176,6 +193,10 @@ func TestTreesOfHeapAndMatrix(t *testing.T) {
 			}
 		}
 		root, self := rng.IntN(g.N), rng.IntN(g.N)
+		without := randomSet(rng, g.N)
+		if got, want := g.Reach(root, &without), m.reach(root, without); got != want {
+			t.Fatalf("round %d: from %d without %v: %v, want %v", round, root, without, got, want)
+		}
 		got, want := g.Tree(root), m.tree(root)
 		if !slices.Equal(got.Cost, want.Cost) || !slices.Equal(got.Before, want.Before) {
 			t.Fatalf("round %d: tree from %d is %v, want %v", round, root, got, want)

@@ -266,8 +266,11 @@ func (c *Core) giveUp(l *link, reason string) {
 func (c *Core) nowUsable(l *link) {
 	c.nodes.version++
 	l.step = events.StepOf(l.cost(c.now)) // the next tick tells of it, with others that come up just now
+	// What came since our first summary could not be told on this link.
 	if !l.queue.first && l.told.vector != c.vector.sum && planted.Now != planted.NoReopen {
-		l.queue.reopen = true // what came since our first summary could not be told on this link
+		if l.queue.reopen = l.slow || !c.catchingUp(); !l.queue.reopen { // it changes all the time
+			l.vectorLater = c.now
+		}
 	}
 	for _, log := range c.vector.logs {
 		if l.node.holding(log) > log.held {

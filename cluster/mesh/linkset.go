@@ -70,6 +70,11 @@ func (c *Core) tickOwn() {
 	if t.ownHeld && !c.catchingUp() {
 		t.ownHeld, t.ownAt = false, min(t.ownAt, max(c.now, t.ownSaid.Add(t.ownSpaced)))
 	}
+	if t.ownHeld && t.ownDoubt {
+		if t.ownDoubt = false; c.unsaidIsNeeded() {
+			t.ownAt = min(t.ownAt, c.now.Add(ownEvery))
+		}
+	}
 	if t.own.Empty() || c.now < min(t.ownAt, t.ownRests) || self.record == nil {
 		return
 	}
@@ -114,6 +119,20 @@ func (c *Core) tickOwn() {
 		r := self.outTo(v)
 		c.tellRecord(recordKey{node: c.self, to: v}, nil, costOnly(old[v], r))
 	}
+}
+
+// unsaidIsNeeded reports whether an own link of which others do not know yet is the
+// only way to its other end.
+func (c *Core) unsaidIsNeeded() bool {
+	var unsaid events.Set
+	for v := range c.nodes.own.All() {
+		if r := c.nodes.at(c.self).outTo(v); c.nodes.at(v).link != nil && (r == nil || !r.Up) {
+			unsaid.Add(v)
+		}
+	}
+	found := c.graphNow().graph.Reach(c.self, &unsaid)
+	unsaid.RemoveAll(&found)
+	return !unsaid.Empty()
 }
 
 // row says whether a neighbor was told what was said of own links before its link

@@ -26,7 +26,7 @@ func (c *Core) tickLink(l *link) {
 	}
 	c.classify(l)
 	c.tickLater(l)
-	if l.usable() && c.now >= l.beatAt {
+	if l.usable() && c.now >= l.beatAt && !c.beatWaits(l) {
 		l.queue.beat = true
 		l.beatAt = c.now.Add(c.beat(l))
 		l.slowly++
@@ -42,6 +42,12 @@ func (c *Core) tickLink(l *link) {
 	if l.queue.waits() {
 		c.touch(l)
 	}
+}
+
+// beatWaits reports whether a heartbeat that only measures a young link waits
+// because much is pulled: all links of a node may be young, as after a cut.
+func (c *Core) beatWaits(l *link) bool {
+	return !l.slow && l.beats < heartbeatsYoung && l.skips < maxSkips && c.now.Sub(l.since) < newcomerFor && c.catchingUp()
 }
 
 // tickOffer names a table that has settled to some neighbors, so that what has

@@ -207,13 +207,23 @@ type freshRecord struct {
 // tellRecord passes a changed record on (see heirs): soon, with others that
 // change meanwhile, because each change of the table makes all trees anew.
 // A mere change of cost is not pressed on slow links: comparing tables brings it
-// there in the end.
+// there in the end. While much is pulled, what others say that opens or closes no
+// way is held back: most of those below us will hear it from them.
 func (c *Core) tellRecord(key recordKey, from *node, costOnly bool) {
 	t := &c.nodes
+	f := freshRecord{key: key, from: from, costOnly: costOnly, shorter: c.onlyShorter(key)}
+	if from != nil && (f.shorter || c.bothDown(key)) && c.catchingUp() {
+		if len(t.held) == 0 {
+			t.heldUntil = c.now.Add(heldFor)
+		}
+		if len(t.held) < MaxQueueItems {
+			t.held = append(t.held, f)
+		}
+		return
+	}
 	if len(t.fresh) >= MaxQueueItems {
 		return // the table's digest heals it
 	}
-	f := freshRecord{key: key, from: from, costOnly: costOnly, shorter: c.onlyShorter(key)}
 	t.fresh = append(t.fresh, f)
 	at := c.now
 	if from != nil && f.shorter {
@@ -257,6 +267,16 @@ func (c *Core) onlyShorter(key recordKey) bool {
 	return (a.reachable || a.slot == c.self) && (b.reachable || b.slot == c.self)
 }
 
+// bothDown reports whether key names a word that a link is down of which the
+// other end does not say that it is up.
+func (c *Core) bothDown(key recordKey) bool {
+	if key.to < 0 || c.isUp(key) {
+		return false
+	}
+	other := c.nodes.at(key.to).outTo(key.node)
+	return other == nil || !other.Up
+}
+
 // heirs are the neighbors that a record goes on to: of an own one all; of
 // another node's those below us in its tree, but for those
 // to which that node has a link that is not very slow: it tells them itself. So a change in a
@@ -292,6 +312,7 @@ func (f freshRecord) likewise(o freshRecord) bool {
 // tickRecords passes on the records whose time has come.
 func (c *Core) tickRecords() {
 	t := &c.nodes
+	c.releaseHeld()
 	if len(t.fresh) == 0 || c.now < t.freshAt {
 		return
 	}
@@ -320,6 +341,27 @@ func (c *Core) tickRecords() {
 	}
 	clear(t.fresh)
 	t.fresh = t.fresh[:0]
+}
+
+// releaseHeld has what was held back passed on once what there was to pull is
+// here, or has taken long: of each word the newest.
+func (c *Core) releaseHeld() {
+	t := &c.nodes
+	if len(t.held) == 0 || c.catchingUp() && c.now < t.heldUntil {
+		return
+	}
+	newest := make(map[recordKey]int, len(t.held))
+	for i, f := range t.held {
+		newest[f.key] = i
+	}
+	for i, f := range t.held {
+		if newest[f.key] == i {
+			t.fresh = append(t.fresh, f)
+		}
+	}
+	t.freshAt = c.now
+	clear(t.held)
+	t.held = t.held[:0]
 }
 
 // passOn tells a neighbor of records of others: a few at once. Of many, as after

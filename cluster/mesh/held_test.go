@@ -1,0 +1,97 @@
+package mesh
+
+import (
+	"testing"
+	"time"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// saysLink reports whether a neighbor was sent from's word on its link to to.
+func (l *lab) saysLink(id, from, to storage.NodeID) bool {
+	for _, f := range l.got[id] {
+		for _, it := range f.items {
+			switch it := it.(type) {
+			case *linkItem:
+				if it.record.From == from && it.record.To == to {
+					return true
+				}
+			case *linksItem:
+				for _, s := range it.set.Links {
+					if it.set.From == from && s.To == events.ShortOf(to) {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// TestHeldWhileMuchIsPulled: what only makes ways shorter is told when what there
+// was to pull has come, whether the links are own ones or others'; of an own link at
+// once when it becomes the only way to its other end.
+func TestHeldWhileMuchIsPulled(t *testing.T) {
+	l := newLab(t, 1)
+	two, three, four := l.meet(2, "two"), l.meet(3, "three"), l.meet(4, "four")
+	all := []storage.NodeID{two, three, four}
+	counter := uint64(0)
+	say := func(from, to storage.NodeID, up bool) {
+		counter++
+		l.feed(from, frame{items: []item{wordOf(from, to, counter, up, time.Millisecond)}})
+	}
+	for _, id := range all {
+		say(id, l.core.cfg.Self, true)
+	}
+	five := idOf(5)
+	l.core.Admit(l.now, five)
+	l.core.Learn(l.now, false, recordOf(five, "five", 1))
+	say(three, five, true)
+	l.feed(three, frame{items: []item{wordOf(five, three, 1, true, time.Millisecond)}})
+	say(three, four, true)
+	say(four, three, true)
+	l.pass(20*time.Second, all...) // told of, and at rest
+	if !l.core.nodes.byID[five].reachable {
+		t.Fatal("there is no way to five")
+	}
+
+	log := storage.LogID{Node: two, Nonce: 7}
+	l.feed(two, frame{items: []item{&logsItem{origin: two, heads: []logHead{{nonce: log.Nonce, sequence: 2 * bulkFrom}}}}})
+	l.pass(200*time.Millisecond, all...)
+	if len(l.pull) != 1 || !l.core.catchingUp() {
+		t.Fatalf("pulls %v, catching up %v", l.pull, l.core.catchingUp())
+	}
+	clear(l.got)
+	held := l.now
+	say(four, two, true)
+	say(two, four, true) // there is a way from two to four: here
+	l.meet(5, "five")
+	say(five, l.core.cfg.Self, true)
+	all = append(all, five)
+	say(three, four, false) // not the only way to anybody
+	l.pass(time.Second, all...)
+	if l.saysLink(three, two, four) || l.saysLink(two, l.core.cfg.Self, five) {
+		t.Errorf("told while much is pulled: of two and four %v, of the own link %v",
+			l.saysLink(three, two, four), l.saysLink(two, l.core.cfg.Self, five))
+	}
+	say(three, five, false)
+	l.pass(time.Second, all...)
+	if !l.saysLink(two, l.core.cfg.Self, five) {
+		t.Error("the own link is the only way to five, and nobody is told")
+	}
+	if l.saysLink(three, two, four) {
+		t.Error("two and four told while much is pulled")
+	}
+	for i := range uint64(2 * bulkFrom) {
+		l.appended(entryOf(commitOf(two, i+1), false))
+	}
+	l.core.PullDone(l.now, l.pull[0].ID, 30_000, time.Second)
+	l.pass(caughtUp+500*time.Millisecond, all...)
+	if l.now.Sub(held) >= heldFor {
+		t.Fatal("the test took so long that it shows nothing")
+	}
+	if !l.saysLink(three, two, four) {
+		t.Error("three is not told of two and four once the pull has ended")
+	}
+}
