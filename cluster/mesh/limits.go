@@ -147,7 +147,7 @@ const (
 	laterMost    = 3 * quietFor           // a comparison of vectors waits for commits to come no longer
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
-	heldFor      = 5 * time.Second        // own links that only make ways shorter are told of so much later while much is pulled
+	heldFor      = 5 * time.Second        // words on links that open or close no way are told so much later while much is pulled
 	bulkFrom     = 32                     // commits: a pull of so many is much
 	caughtUp     = 500 * time.Millisecond // no pull for so long: what there was has come
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news

@@ -33,7 +33,11 @@ func (c *Core) tickLink(l *link) {
 		l.beats++
 		c.touch(l)
 	}
-	if l.tableLater && c.now >= l.tableAt && c.now.Sub(c.nodes.changed) >= tableQuiet {
+	quiet := tableQuiet
+	if c.catchingUp() { // that is more urgent
+		quiet = heldFor
+	}
+	if l.tableLater && c.now >= l.tableAt && c.now.Sub(c.nodes.changed) >= quiet {
 		l.tableLater = false
 		if l.named.table != c.nodes.sum { // as it was then: ask what it is now
 			l.tableAsked, l.queue.beat = true, true

@@ -273,7 +273,7 @@ func (b *builder) record(key recordKey) {
 		if !b.add(it) {
 			return
 		}
-		b.firm = b.firm || b.link.slow || !b.core.allUp(key) || !b.core.catchingUp()
+		b.firm = b.firm || b.link.slow || key.node == b.core.self && !b.core.allUp(key) || !b.core.catchingUp()
 		if b.link.slow && len(q.sent) < MaxQueueItems {
 			q.sent[key] = sentRecord{b.core.recordHashOf(key), b.core.now}
 		}
@@ -297,10 +297,10 @@ func (b *builder) record(key recordKey) {
 }
 
 // allUp reports whether what is told with the word that key names is that links
-// are up. While much is pulled it needs no acknowledgement over a healthy link: many
-// tell it, and what is lost with a link is found when tables are compared. A word
-// that a link is down is acknowledged, so that those to which nothing passes any
-// more are noticed too.
+// are up. While much is pulled, that and what others say needs no acknowledgement
+// over a healthy link: many tell it, and what is lost with a link is found when tables
+// are compared. A word that an own link is down is acknowledged, so that those to
+// which nothing passes any more are noticed too.
 func (c *Core) allUp(key recordKey) bool {
 	if !c.isUp(key) {
 		return false
