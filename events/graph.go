@@ -116,13 +116,13 @@ func (g *Graph) Below(root, self int) (below Set) {
 	return below
 }
 
-// Reach is the set of nodes to which ways lead from a root that do not begin with
-// a hop to one of without.
-func (g *Graph) Reach(root int, without *Set) (found Set) {
+// Reach is the set of nodes to which ways lead from a root over links that are not to
+// be skipped.
+func (g *Graph) Reach(root int, skip func(from, to int) bool) (found Set) {
 	found.Add(root)
 	for next := []int{root}; len(next) > 0; next = next[1:] {
 		for _, h := range g.hops[next[0]] {
-			if v := int(h.to); !found.Has(v) && (next[0] != root || !without.Has(v)) {
+			if v := int(h.to); !found.Has(v) && !skip(next[0], v) {
 				found.Add(v)
 				next = append(next, v)
 			}

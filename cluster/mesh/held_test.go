@@ -30,8 +30,7 @@ func (l *lab) saysLink(id, from, to storage.NodeID) bool {
 }
 
 // TestHeldWhileMuchIsPulled: what only makes ways shorter is told when what there
-// was to pull has come, whether the links are own ones or others'; of an own link at
-// once when it becomes the only way to its other end.
+// was to pull has come, whether the links are own ones or others'.
 func TestHeldWhileMuchIsPulled(t *testing.T) {
 	l := newLab(t, 1)
 	two, three, four := l.meet(2, "two"), l.meet(3, "three"), l.meet(4, "four")
@@ -75,14 +74,6 @@ func TestHeldWhileMuchIsPulled(t *testing.T) {
 		t.Errorf("told while much is pulled: of two and four %v, of the own link %v",
 			l.saysLink(three, two, four), l.saysLink(two, l.core.cfg.Self, five))
 	}
-	say(three, five, false)
-	l.pass(time.Second, all...)
-	if !l.saysLink(two, l.core.cfg.Self, five) {
-		t.Error("the own link is the only way to five, and nobody is told")
-	}
-	if l.saysLink(three, two, four) {
-		t.Error("two and four told while much is pulled")
-	}
 	for i := range uint64(2 * bulkFrom) {
 		l.appended(entryOf(commitOf(two, i+1), false))
 	}
@@ -91,7 +82,65 @@ func TestHeldWhileMuchIsPulled(t *testing.T) {
 	if l.now.Sub(held) >= heldFor {
 		t.Fatal("the test took so long that it shows nothing")
 	}
-	if !l.saysLink(three, two, four) {
-		t.Error("three is not told of two and four once the pull has ended")
+	if !l.saysLink(three, two, four) || !l.saysLink(two, l.core.cfg.Self, five) {
+		t.Errorf("told once the pull has ended: of two and four %v, of the own link %v",
+			l.saysLink(three, two, four), l.saysLink(two, l.core.cfg.Self, five))
+	}
+}
+
+// TestHeldWayIsToldWhenNeeded: what is held back of an own link or of others' is told
+// when no other way is left, though much is being pulled.
+func TestHeldWayIsToldWhenNeeded(t *testing.T) {
+	l := newLab(t, 1)
+	two, three, four := l.meet(2, "two"), l.meet(3, "three"), l.meet(4, "four")
+	all := []storage.NodeID{two, three, four}
+	counter := uint64(0)
+	say := func(by, from, to storage.NodeID, up bool) {
+		counter++
+		l.feed(by, frame{items: []item{wordOf(from, to, counter, up, time.Millisecond)}})
+	}
+	for _, id := range all {
+		say(id, id, l.core.cfg.Self, true)
+	}
+	six := idOf(6)
+	l.core.Admit(l.now, six)
+	l.core.Learn(l.now, false, recordOf(six, "six", 1))
+	say(four, four, six, true)
+	say(four, six, four, true)
+	five := idOf(5)
+	l.core.Admit(l.now, five)
+	l.core.Learn(l.now, false, recordOf(five, "five", 1))
+	say(three, three, five, true)
+	say(three, five, three, true)
+	l.pass(20*time.Second, all...)
+	l.feed(two, frame{items: []item{&logsItem{origin: two, heads: []logHead{{nonce: 7, sequence: 2 * bulkFrom}}}}})
+	l.pass(200*time.Millisecond, all...)
+	if !l.core.catchingUp() || !l.core.nodes.byID[six].reachable {
+		t.Fatal("nothing is pulled, or there is no way to six")
+	}
+	clear(l.got)
+	say(two, six, two, true)
+	say(two, two, six, true)
+	l.pass(1500*time.Millisecond, all...)
+	if l.saysLink(three, two, six) {
+		t.Error("told while there is another way")
+	}
+	say(four, four, six, false)
+	l.pass(500*time.Millisecond, all...)
+	if !l.saysLink(three, two, six) || !l.saysLink(three, six, two) {
+		t.Error("the only way to six, and three is not told")
+	}
+
+	l.meet(5, "five")
+	say(five, five, l.core.cfg.Self, true)
+	all = append(all, five)
+	l.pass(time.Second, all...)
+	if l.saysLink(two, l.core.cfg.Self, five) {
+		t.Error("the own link is told of while there is another way")
+	}
+	say(three, three, five, false)
+	l.pass(time.Second, all...)
+	if !l.saysLink(two, l.core.cfg.Self, five) {
+		t.Error("the own link is the only way to five, and nobody is told")
 	}
 }

@@ -70,11 +70,6 @@ func (c *Core) tickOwn() {
 	if t.ownHeld && !c.catchingUp() {
 		t.ownHeld, t.ownAt = false, min(t.ownAt, max(c.now, t.ownSaid.Add(t.ownSpaced)))
 	}
-	if t.ownHeld && t.ownDoubt {
-		if t.ownDoubt = false; c.unsaidIsNeeded() {
-			t.ownAt = min(t.ownAt, c.now.Add(ownEvery))
-		}
-	}
 	if t.own.Empty() || c.now < min(t.ownAt, t.ownRests) || self.record == nil {
 		return
 	}
@@ -121,6 +116,22 @@ func (c *Core) tickOwn() {
 	}
 }
 
+// tickDoubt has what is held back told if it must not wait any more: a link of
+// others went down, and without what they have not been told they see no way to a node.
+func (c *Core) tickDoubt() {
+	t := &c.nodes
+	if !t.doubt {
+		return
+	}
+	t.doubt = false
+	if t.ownHeld && c.unsaidIsNeeded() {
+		t.ownAt = min(t.ownAt, c.now.Add(ownEvery))
+	}
+	if len(t.held) > 0 && c.heldIsNeeded() {
+		t.heldUntil = c.now
+	}
+}
+
 // unsaidIsNeeded reports whether an own link of which others do not know yet is the
 // only way to its other end.
 func (c *Core) unsaidIsNeeded() bool {
@@ -130,9 +141,24 @@ func (c *Core) unsaidIsNeeded() bool {
 			unsaid.Add(v)
 		}
 	}
-	found := c.graphNow().graph.Reach(c.self, &unsaid)
+	found := c.graphNow().graph.Reach(c.self, func(from, to int) bool { return from == c.self && unsaid.Has(to) })
 	unsaid.RemoveAll(&found)
 	return !unsaid.Empty()
+}
+
+// heldIsNeeded reports whether only links of which others told, and which were not
+// passed on yet, lead to some node.
+func (c *Core) heldIsNeeded() bool {
+	opened := make(map[recordKey]bool)
+	for _, f := range c.nodes.held {
+		if !f.costOnly && c.isUp(f.key) {
+			opened[f.key] = true
+		}
+	}
+	found := c.graphNow().graph.Reach(c.self, func(from, to int) bool {
+		return opened[recordKey{from, to}] || opened[recordKey{to, from}]
+	})
+	return slices.ContainsFunc(c.nodes.order, func(n *node) bool { return n.reachable && !found.Has(n.slot) })
 }
 
 // row says whether a neighbor was told what was said of own links before its link

@@ -14,6 +14,7 @@ func (c *Core) tick() {
 			c.sayLink(n.link)
 		}
 	}
+	c.tickDoubt()
 	c.tickOwn()
 	c.tickRecords()
 	c.tickOffer()

@@ -139,7 +139,6 @@ type table struct {
 	ownAt       Time                     // when
 	ownRests    Time                     // or then, if until then no more links come up
 	ownHeld     bool                     // some of them until what is being pulled has come
-	ownDoubt    bool                     // a link of others went down since it was last found that these can wait
 	ownSaid     Time                     // when any were told of last
 	ownSpaced   time.Duration            // the time until the next telling, while one follows the other
 	offered     uint64                   // sum when it was last named to some neighbors
@@ -148,6 +147,7 @@ type table struct {
 	freshAt     Time          // when, at the latest
 	held        []freshRecord // to be passed on once what is being pulled has come
 	heldUntil   Time          // or then
+	doubt       bool          // a link of others went down since it was last found that what is held can wait
 	stones      int
 	poolVersion uint64   // rises when more than single links may have changed
 	edges       [][2]int // links that changed since the graph was made
@@ -295,7 +295,7 @@ func (c *Core) putOut(n *node, to int, r *events.LinkRecord) (old, now uint64) {
 	w.r, w.hash = r, now
 	if c.edge(n, c.nodes.at(to)) != before && planted.Now != planted.StaleTree {
 		c.nodes.version++
-		c.nodes.ownDoubt = c.nodes.ownDoubt || c.edge(n, c.nodes.at(to)) == 0
+		c.nodes.doubt = c.nodes.doubt || c.edge(n, c.nodes.at(to)) == 0
 		c.nodes.edges = append(c.nodes.edges, [2]int{n.slot, to})
 		if len(c.nodes.edges) > MaxNodes { // dearer than all anew
 			c.nodes.edges = c.nodes.edges[:0]
