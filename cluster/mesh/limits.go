@@ -148,7 +148,7 @@ const (
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
 	heldFor      = 5 * time.Second        // words on links that open or close no way are told so much later while much is pulled
-	bulkFrom     = 32                     // commits: a pull of so many is much
+	bulkFrom     = 32                     // commits, or twice the nodes of the pool where that is more: a pull of so many is much
 	caughtUp     = 500 * time.Millisecond // no pull for so long: what there was has come
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long

@@ -237,6 +237,7 @@ func (c *Core) linkDown(peer storage.NodeID, reason string) {
 	l.up, l.heard, l.acked = false, false, false
 	l.since = c.now
 	c.nodes.version++
+	c.nodes.doubt = true
 	n.dial = dial{after: c.now.Add(c.jitter(dialMin)), other: c.now.Add(dialOther)}
 	if was {
 		c.sayLink(l)

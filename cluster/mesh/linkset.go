@@ -116,8 +116,8 @@ func (c *Core) tickOwn() {
 	}
 }
 
-// tickDoubt has what is held back told if it must not wait any more: a link of
-// others went down, and without what they have not been told they see no way to a node.
+// tickDoubt ends the wait of what is held back if, since a link went down, only that
+// leads to some node: others would soon take the node for dead.
 func (c *Core) tickDoubt() {
 	t := &c.nodes
 	if !t.doubt {

@@ -264,7 +264,7 @@ func (c *Core) closePull(p *pull) {
 		l.pull = heir
 	}
 	c.pulls.due = true
-	if p.size() >= bulkFrom {
+	if c.bulk(p) {
 		c.pulls.closedAt = c.now
 	}
 }
@@ -272,8 +272,12 @@ func (c *Core) closePull(p *pull) {
 // catchingUp reports whether many commits are being pulled, or were a moment ago:
 // what can wait does.
 func (c *Core) catchingUp() bool {
-	return slices.ContainsFunc(c.pulls.open, func(p *pull) bool { return p.size() >= bulkFrom }) || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
+	return slices.ContainsFunc(c.pulls.open, c.bulk) || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
 }
+
+// bulk reports whether p asks for many commits: more than the admissions that each
+// node pulls while a mesh forms.
+func (c *Core) bulk(p *pull) bool { return p.size() >= uint64(max(bulkFrom, 2*len(c.nodes.order))) }
 
 func (c *Core) pullProgress(id uint64, bytes int) {
 	p := c.pulls.find(id)

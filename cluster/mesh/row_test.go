@@ -4,7 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/erwik/erwik/events"
 	"github.com/erwik/erwik/storage"
 )
 
@@ -30,25 +29,7 @@ func TestRowWaitsForAHealthyLink(t *testing.T) {
 	late := l.meet(3, "late")
 	link := l.core.nodes.byID[late].link
 	link.srtt, link.slow = 2*slowFrom, true
-	heard := func() bool {
-		for _, f := range l.got[late] {
-			for _, it := range f.items {
-				switch it := it.(type) {
-				case *linkItem:
-					if it.record.From == l.core.cfg.Self && it.record.To == early {
-						return true
-					}
-				case *linksItem:
-					for _, s := range it.set.Links {
-						if it.set.From == l.core.cfg.Self && s.To == events.ShortOf(early) {
-							return true
-						}
-					}
-				}
-			}
-		}
-		return false
-	}
+	heard := func() bool { return l.saysLink(late, l.core.cfg.Self, early) }
 	l.got[late] = nil
 	run(3 * time.Second) // the late one is told of, to the early one
 	if heard() {

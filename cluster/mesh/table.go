@@ -147,7 +147,7 @@ type table struct {
 	freshAt     Time          // when, at the latest
 	held        []freshRecord // to be passed on once what is being pulled has come
 	heldUntil   Time          // or then
-	doubt       bool          // a link of others went down since it was last found that what is held can wait
+	doubt       bool          // a link went down since it was last found that what is held can wait
 	stones      int
 	poolVersion uint64   // rises when more than single links may have changed
 	edges       [][2]int // links that changed since the graph was made
