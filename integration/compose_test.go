@@ -21,7 +21,8 @@ func TestContainers(t *testing.T) {
 	e := newEngine(t)
 	mark := time.Now()
 	lap := func(what string, args ...any) {
-		t.Logf("%6.1f s  %s", time.Since(mark).Seconds(), fmt.Sprintf(what, args...))
+		e.did = fmt.Sprintf(what, args...)
+		t.Logf("%6.1f s  %s", time.Since(mark).Seconds(), e.did)
 		mark = time.Now()
 	}
 	e.must("make", "image")
@@ -244,7 +245,7 @@ func (e *engine) scenario(all []*node) {
 	slices.Sort(lags)
 	through, discarded := 0, 0
 	last := time.Now()
-	eventually(e.t, "notices of e1 come late to e3 and are discarded", func() error {
+	within(e.t, 3*patience, "notices of e1 come late to e3 and are discarded", func() error {
 		through, discarded = 0, 0
 		for c := range begun {
 			var s story

@@ -27,6 +27,7 @@ type engine struct {
 	space string // network namespace
 	env   []string
 	first string // process that is number 1 in the engine's namespace
+	did   string // the last step that was done
 	log   *tail
 }
 
@@ -106,6 +107,11 @@ func (e *engine) stop(unshare *os.Process, ended <-chan struct{}) {
 		e.t.Logf("containers:\n%s", out)
 		out, _ = e.try("docker-compose", "logs", "--no-color", "--tail", "40")
 		e.t.Logf("their logs:\n%s", out)
+		for _, service := range []string{"e1", "e2", "e3"} {
+			out, _ = e.try("docker-compose", "exec", "-T", service, "/erwik", "network", "links", "--json")
+			e.t.Logf("links as %s knows them: %s", service, strings.Join(strings.Fields(out), " "))
+		}
+		e.t.Logf("failed after: %s", e.did)
 	}
 	e.try("docker-compose", "down", "--volumes", "--timeout", "1")
 	if e.first != "" {

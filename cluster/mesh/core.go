@@ -301,7 +301,7 @@ func (c *Core) Ban(now Time, node storage.NodeID) {
 }
 
 // Learn takes node records that reached the shell by itself, as in the answer
-// to a join. With tell, this node tells everybody of those that are new to it
+// to a join: the first one's node knows the others. With tell, this node tells everybody of those that are new to it
 // by a new_neighbor event: the sponsor of a join does that. Records of nodes
 // that are not admitted wait for Admit.
 func (c *Core) Learn(now Time, tell bool, records ...*events.Record) {
@@ -309,6 +309,7 @@ func (c *Core) Learn(now Time, tell bool, records ...*events.Record) {
 	for _, r := range records {
 		c.learn(r, tell)
 	}
+	c.noteTaught(records)
 	c.settle()
 }
 

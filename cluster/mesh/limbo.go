@@ -34,6 +34,7 @@ type limbo struct {
 	due   map[events.ShortID]bool
 	again Time // when sets of links are looked at again for ends that are known by now
 	retry bool // what is being looked at again was counted when it came
+	lost  bool // there was no room for something, and since then it has not been empty
 }
 
 // room is what one neighbor said.
@@ -145,6 +146,7 @@ func (l *limbo) sift(take func(*waiting) bool) (taken []*waiting) {
 		}
 		return len(r.byKey) == 0
 	})
+	l.lost = l.lost && len(l.rooms) > 0
 	return taken
 }
 
@@ -187,6 +189,7 @@ func (c *Core) waitFor(short events.ShortID, w waiting) {
 
 // crowded drops one thing of a room.
 func (l *limbo) crowded(r *room) {
+	l.lost = true
 	for kind := range r.kinds {
 		if len(r.kinds[kind]) > 0 {
 			w := r.kinds[kind][0]

@@ -16,6 +16,9 @@ const (
 	// MaxEvents that the core remembers with whom it told. More: the oldest is
 	// forgotten; if a copy of it comes again, its list is honoured again.
 	MaxEvents = 4096
+	// MaxOwed is how many events wait for the first way to a node that has just come to
+	// the pool. More: the oldest are not told; comparing brings them.
+	MaxOwed = 256
 	// MaxStories is how many commits have a story. More: the oldest is forgotten.
 	MaxStories = 10_000
 	// MaxLimbo is how many events and records of nodes not admitted (yet) are
@@ -75,6 +78,10 @@ const maxSkips = 4
 // offers is to how many neighbors a table that has settled is named at once.
 const offers = 3
 
+// leftOpen is in how many copies of an event a node is left open that has just come to
+// the pool, and to which no way has led yet.
+const leftOpen = 3
+
 // Times of the core. The shell calls Tick every TickEvery.
 const (
 	TickEvery = 50 * time.Millisecond
@@ -124,6 +131,9 @@ const (
 	pullBackoff   = 30 * time.Second // longest wait after failures
 
 	pullStale    = 30 * time.Second       // what a pull measured fades after so long
+	joinEach     = 10 * time.Millisecond  // for each node of the pool: see Core.joinWait
+	joinMost     = 500 * time.Millisecond // where that ends
+	lately       = 2 * time.Minute        // so old may an event be that a node that has just come is told of as a matter of course
 	costNear     = 2 * time.Millisecond   // a cost that is off by less is not told
 	costEach     = time.Second            // for each node of the pool: the time between two tellings of own costs
 	spaceEach    = 40 * time.Millisecond  // for each node of the pool: the time between two tellings of own links that come up one after the other

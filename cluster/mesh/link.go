@@ -217,6 +217,7 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
 		l.srtt, l.pullTime, l.bps, l.slow, l.slowAt, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowAt, old.slowly
 	}
+	l.knows, n.taught = n.taught, events.Set{}
 	l.step = events.StepOf(l.cost(c.now))
 	l.beatAt = c.now.Add(c.beat(l))
 	l.queue.init()

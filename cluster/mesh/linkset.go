@@ -267,10 +267,13 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 		}
 		return
 	}
+	c.noteKnown(from, a)
 	var fresh []*events.LinkRecord
 	var unknown *events.ShortID
 	for i := range s.Links {
 		b := c.nodeByShort(s.Links[i].To)
+		c.noteKnown(from, b)
+		c.noteKnown(a, b)
 		switch {
 		case b == nil:
 			unknown = &s.Links[i].To

@@ -16,12 +16,12 @@ func (c *Core) admit(id storage.NodeID) {
 	c.unban(id)
 	c.nodes.admitted[id] = true
 	c.nodes.limbo.known(id)
-	for _, n := range c.nodes.slots { // limbo may not have kept everything that was told of its logs
+	for _, n := range c.nodes.slots {
 		if n.link == nil {
 			continue
 		}
 		n.link.drilled.vector = 0
-		if n.link.usable() && !n.link.slow {
+		if c.nodes.limbo.lost && n.link.usable() && !n.link.slow { // of what was told of its logs, too
 			n.link.queue.beat = true
 			c.touch(n.link)
 		}
@@ -134,9 +134,7 @@ func (c *Core) newerRecord(n *node, r *events.Record) bool {
 
 // receiveRecord takes a node record from a neighbor's table.
 func (c *Core) receiveRecord(from *node, r *events.Record) {
-	if n := c.nodes.byID[r.ID]; n != nil && from.link != nil {
-		from.link.knows.Add(n.slot)
-	}
+	c.noteKnown(from, c.nodes.byID[r.ID])
 	if r.ID == c.cfg.Self {
 		c.hearSelf(from, r)
 		return
@@ -174,6 +172,9 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		return
 	}
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
+	c.noteKnown(from, a)
+	c.noteKnown(from, b)
+	c.noteKnown(a, b)
 	if a == nil || !a.member() || !c.nodes.admitted[r.From] {
 		if a == nil || a.gone == nil {
 			c.wait(waiting{from: from, on: r.From, link: r})

@@ -20,6 +20,8 @@ type eventState struct {
 	pending events.Set       // names left open to us, until the commit is held here
 	pool    events.Set       // as it was when the first of them were
 	ready   bool             // may be passed on: a commit is held here; others at once
+	at      Time             // when it was first known here
+	unsure  events.Set       // names of which no list that came with it may have spoken: see judge
 }
 
 type logPlace struct {
@@ -33,6 +35,13 @@ type eventBook struct {
 	others  map[events.Checksum]*eventState
 	ring    []*eventState
 	next    int
+	waiting []unsureEvent // oldest first
+}
+
+// unsureEvent is one with unsure names, and when they are told.
+type unsureEvent struct {
+	state *eventState
+	at    Time
 }
 
 func (b *eventBook) init() {
@@ -40,7 +49,8 @@ func (b *eventBook) init() {
 	b.others = map[events.Checksum]*eventState{}
 }
 
-func (b *eventBook) add(s *eventState) {
+func (b *eventBook) add(s *eventState, now Time) {
+	s.at = now
 	if len(b.ring) < MaxEvents {
 		b.ring = append(b.ring, s)
 	} else {
@@ -85,6 +95,12 @@ func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusi
 	if c.fromBanned(from, e.Origin) || e.Type == events.TypeNewNeighbor && c.fromBanned(from, e.Neighbor.ID) {
 		return
 	}
+	origin := c.nodes.byID[e.Origin]
+	c.noteKnown(from, origin)
+	if e.Type == events.TypeNewNeighbor {
+		c.noteKnown(from, c.nodes.byID[e.Neighbor.ID])
+		c.noteKnown(origin, c.nodes.byID[e.Neighbor.ID])
+	}
 	if !c.nodes.admitted[e.Origin] || e.Type == events.TypeNewNeighbor && !c.nodes.admitted[e.Neighbor.ID] {
 		on := e.Origin
 		if c.nodes.admitted[on] {
@@ -108,12 +124,11 @@ func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusi
 			return
 		}
 		s = &eventState{event: *e, sum: sum, heard: from, exclude: *exclude, ready: true}
-		c.events.add(s)
+		c.events.add(s, c.now)
 		c.tellReaders(s)
 		c.takeNews(from, e)
 	}
-	s.has.Add(from.slot)
-	c.forward(s, c.openNames(from, s, exclude), from)
+	c.forward(s, c.judge(from, s, exclude), from)
 }
 
 // receiveCommit takes one copy of a commit event.
@@ -152,16 +167,15 @@ func (c *Core) receiveCommit(from *node, e *events.Event, exclude *events.Exclus
 	}
 	if s == nil {
 		s = &eventState{event: *e, sum: e.Checksum(), log: l, heard: from, exclude: *exclude, pool: c.nodes.pool}
-		c.events.add(s)
+		c.events.add(s, c.now)
 		if e.Commit.Sequence <= l.held {
 			c.tellHolders(from, l, e.Commit.Sequence)
 		}
 	}
-	s.has.Add(from.slot)
+	open := c.judge(from, s, exclude)
 	if e.Commit.Sequence > l.upFor {
 		l.up, l.upFor = from, e.Commit.Sequence
 	}
-	open := c.openNames(from, s, exclude)
 	if e.Commit.Sequence > l.held {
 		if planted.Now == planted.ForwardBeforeVerify {
 			c.forward(s, open, from)
@@ -203,9 +217,13 @@ func (c *Core) fork(from *node, l *logState, e *events.Event) {
 	}
 }
 
-// openNames reads a copy's exclusion list: the nodes it leaves open to us.
-func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) events.Set {
-	var open events.Set
+// openNames reads a copy's exclusion list: the nodes it leaves open to us, and those
+// of which it cannot speak, because the sender may not know them.
+func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) (open, unknown events.Set) {
+	var knows events.Set
+	if from.link != nil {
+		knows = from.link.knows
+	}
 	switch exclude.Form {
 	case events.Everybody:
 	case events.Bitmap:
@@ -220,6 +238,7 @@ func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) e
 					open.Remove(slot)
 				}
 			}
+			knows = p.set
 			break
 		}
 	default:
@@ -229,14 +248,14 @@ func (c *Core) openNames(from *node, s *eventState, exclude *events.Exclusion) e
 			}
 		}
 	}
-	// The sender's list cannot speak of nodes that the sender does not know.
 	if from.link != nil && from.link.named.pool != c.nodes.poolHash && planted.Now != planted.TrustLists {
-		unknown := c.nodes.pool
-		unknown.RemoveAll(&from.link.knows)
-		open.AddAll(&unknown)
+		unknown = c.nodes.pool
+		unknown.RemoveAll(&knows)
+		unknown.Remove(from.slot)
+		unknown.Remove(c.self)
 	}
 	open.Remove(from.slot)
-	return open
+	return open, unknown
 }
 
 // forward tells those of open that are not told yet, in the order of the plan.
@@ -267,17 +286,29 @@ func (c *Core) forward(s *eventState, open events.Set, from *node) {
 	c.spread(s, c.plan(tell, via, s.heard == nil))
 }
 
-// spread queues the copies of a plan.
+// spread queues the copies of a plan. A node that has just come to the pool, and to which
+// no way has led yet, is left open in few of them: each of their receivers may tell
+// it, and where many nodes join at once, many are like that.
 func (c *Core) spread(s *eventState, p *events.Plan) {
+	young := p.Lost
+	for v := range p.Lost.All() {
+		if n := c.nodes.at(v); n.seen || n.joined == 0 || c.now.Sub(n.joined) > newcomerFor {
+			young.Remove(v)
+		}
+	}
+	left := 0
 	for i := range p.Copies {
 		cp := &p.Copies[i]
 		n := c.nodes.at(cp.To)
 		if n.link == nil || !n.link.usable() {
 			continue
 		}
-		s.passed.Add(cp.To)
-		s.passed.AddAll(&cp.Open)
 		open := cp.Open
+		if left++; left > leftOpen {
+			open.RemoveAll(&young)
+		}
+		s.passed.Add(cp.To)
+		s.passed.AddAll(&open)
 		if planted.Now == planted.ExcludeTold {
 			open = events.Set{}
 		}
@@ -294,11 +325,11 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	case e.Own:
 		ev := events.NewCommit(e.Log, e.Sequence, e.Hash, e.Page)
 		ev.Sig = e.Sig
-		s = &eventState{event: ev, sum: ev.Checksum(), log: l, ready: true}
-		c.events.add(s)
+		s = &eventState{event: ev, sum: ev.Checksum(), log: l}
+		c.events.add(s, c.now)
 		c.story.add(t)
 		c.tellReaders(s)
-		c.forward(s, c.nodes.pool, nil)
+		c.tellCommit(s, e.Page == "")
 		return true
 	case s == nil:
 		c.story.add(t)
@@ -315,9 +346,12 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	c.story.add(t)
 	c.tellReaders(s)
 	s.ready = true
-	open := c.nodes.pool // those who came to the pool since are open, too
-	open.RemoveAll(&s.pool)
-	open.AddAll(&s.pending)
+	since := c.nodes.pool
+	since.RemoveAll(&s.pool)
+	since.Remove(c.self)
+	s.unsure.AddAll(&since)
+	c.waitUnsure(s)
+	open := s.pending
 	s.pending = events.Set{}
 	c.forward(s, open, s.heard)
 	return true
@@ -341,8 +375,8 @@ func (c *Core) tellReaders(s *eventState) {
 	c.sign(s)
 	e := s.event
 	if s.heard != nil {
-		var open events.Set
-		open = c.openNames(s.heard, s, &s.exclude)
+		open, unknown := c.openNames(s.heard, s, &s.exclude)
+		open.AddAll(&unknown)
 		for _, n := range c.nodes.order {
 			if !open.Has(n.slot) {
 				e.Exclude = append(e.Exclude, n.id)
@@ -359,7 +393,7 @@ func (c *Core) tellAll(e events.Event) {
 	if c.events.others[s.sum] != nil {
 		return
 	}
-	c.events.add(s)
+	c.events.add(s, c.now)
 	c.tellReaders(s)
 	c.forward(s, c.nodes.pool, nil)
 }

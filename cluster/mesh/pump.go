@@ -282,7 +282,7 @@ func (b *builder) record(key recordKey) {
 	delete(q.recordSet, key)
 	if set := b.core.setOf(key); set != nil && len(set.Links) > 1 { // it says the others, too
 		q.records = slices.DeleteFunc(q.records, func(k recordKey) bool {
-			if b.core.setOf(k) != set {
+			if k.node != key.node || b.core.setOf(k) != set {
 				return false
 			}
 			delete(q.recordSet, k)

@@ -22,6 +22,7 @@ func (c *Core) restoreState(p Persist) {
 				c.incarnation = max(c.incarnation, r.Incarnation)
 			} else if n := c.addNode(r.ID); n != nil && c.newerRecord(n, r) {
 				c.setRecord(n, r)
+				n.joined, n.owed = 0, nil
 				// Others dial a node that is back only after their backoff, or
 				// at an address that is no longer its own: it dials them.
 				n.dial.other = c.now

@@ -67,19 +67,24 @@ func TestStalledPull(t *testing.T) {
 	}
 }
 
-// TestUnknownNodesAreOpen: a list can't speak of a node that its sender does not
-// know; we tell that node.
-func TestUnknownNodesAreOpen(t *testing.T) {
+// TestHintsGoOn: those below us in the tree from a log's owner hear that we hold more of
+// it, though no event told of that.
+func TestHintsGoOn(t *testing.T) {
 	l := newLab(t, 1)
-	a := l.meet(2, "a")
-	l.settle(a) // a names the pool as it is now: itself and us
-	c := l.meet(4, "c")
-	l.settle(c)
+	a, c := l.meet(2, "a"), l.meet(4, "c")
+	l.settle(a, c)
 	e := commitOf(a, 1)
-	l.feed(a, frame{number: 9, items: []item{&eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}}})
-	l.appended(entryOf(e, false))
-	l.ack(c)
-	if n, _ := l.told(c); n != 1 {
-		t.Errorf("c, of which a knows nothing, was told %d times", n)
+	l.appended(entryOf(e, false)) // pulled after vectors were compared
+	l.pass(time.Second, a, c)
+	hints := 0
+	for _, f := range l.got[c] {
+		for _, it := range f.items {
+			if h, ok := it.(*holdersItem); ok && h.log == e.Commit.Log {
+				hints++
+			}
+		}
+	}
+	if hints != 1 {
+		t.Errorf("c was told %d times that there is more to be had", hints)
 	}
 }

@@ -57,8 +57,9 @@ func (t *tally) String() string {
 }
 
 // crowd makes a mesh of size nodes, all with all, whose wires take 0.1 to 5 ms
-// as if their machine were busy, and lets them all join within a second.
-func crowd(t *testing.T, size int) *world {
+// as if their machine were busy, and lets them all join within a second. It returns
+// what counts since before that.
+func crowd(t *testing.T, size int) (*world, *tally) {
 	w := newWorld(uint64(size))
 	w.tickEvery, w.unchecked = 100*time.Millisecond, true
 	for i := range size {
@@ -72,14 +73,18 @@ func crowd(t *testing.T, size int) *world {
 		}
 	}
 	w.hiccup(50 * time.Millisecond)
+	told := w.count()
 	for i, n := range w.nodes {
 		n.start()
 		if i > 0 && !n.join(w.nodes[0]) {
 			t.Fatal("join")
 		}
+		if i > 0 {
+			n.save(w.nodes[0].id) // its first commit admits its sponsor
+		}
 		w.run(20 * time.Millisecond)
 	}
-	return w
+	return w, told
 }
 
 // hiccup changes the latency of some wires now and then.
@@ -102,7 +107,7 @@ func (w *world) hiccup(every time.Duration) {
 // they join at once, at rest, and when two halves that were cut off come together.
 func TestCrowd(t *testing.T) {
 	const size = 50
-	w := crowd(t, size)
+	w, told := crowd(t, size)
 	links := size * (size - 1) / 2
 	begin := w.now
 	settled := func(what string, limit time.Duration) time.Duration {
@@ -111,7 +116,6 @@ func TestCrowd(t *testing.T) {
 		}
 		return w.now.Sub(begin)
 	}
-	told := w.count()
 	t.Logf("formed after %v: %v", settled("form", time.Minute), told)
 	w.run(30 * time.Second)
 

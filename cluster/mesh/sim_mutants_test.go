@@ -20,7 +20,7 @@ var mutant = flag.String("mutant", "", "plant only mistakes whose tag contains t
 var mutantSeeds = flag.Int("mutant-seeds", 250, "number of simulation seeds that look for each planted mistake")
 
 // scenes are the tests beside the seeds that may find a mistake.
-const scenes = "^Test(Reopen|LateNotice|LatestWins|ForkIsDug|PassedOnce|StalledPull|UnknownNodesAreOpen|Uniform|Triangle|LimboHoldsAPool)$"
+const scenes = "^Test(Reopen|LateNotice|LatestWins|ForkIsDug|PassedOnce|StalledPull|UnknownNodesAreOpen|HintsGoOn|Uniform|Triangle|LimboHoldsAPool)$"
 
 // found is how a planted mistake was noticed.
 type found struct {

@@ -35,6 +35,10 @@ type node struct {
 
 	link *link // the last or present link to it, nil if there was none
 
+	joined Time          // when it became a member in this life of the core, 0 if before
+	owed   []*eventState // what it is told once a way leads there: see oweLately
+	taught events.Set    // nodes of which it told before there was a link
+
 	reachable   bool
 	unreachable Time // since when
 	seen        bool // was reachable in this life of the core
@@ -122,6 +126,7 @@ type table struct {
 	byID     map[storage.NodeID]*node
 	admitted map[storage.NodeID]bool
 	banned   map[storage.NodeID]bool
+	taughtBy map[storage.NodeID]storage.NodeID // who told of a node that is not a member yet
 
 	order    []*node          // members by id
 	ids      []storage.NodeID // of order
@@ -167,6 +172,7 @@ func (t *table) init() {
 	t.short = map[events.ShortID]*node{}
 	t.admitted = map[storage.NodeID]bool{}
 	t.banned = map[storage.NodeID]bool{}
+	t.taughtBy = map[storage.NodeID]storage.NodeID{}
 }
 
 func (t *table) at(slot int) *node { return t.slots[slot] }
@@ -332,7 +338,10 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 	c.dropOldLinks(n)
 	c.persist("node/"+n.id.String(), r.Append(nil))
 	if !was {
-		n.unreachable = c.now
+		n.unreachable, n.joined = c.now, c.now
+		c.oweLately(n)
+		c.taught(c.nodes.byID[c.nodes.taughtBy[n.id]], n)
+		delete(c.nodes.taughtBy, n.id)
 		c.poolChanged()
 	}
 }

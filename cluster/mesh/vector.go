@@ -56,6 +56,9 @@ type vector struct {
 	total    uint64 // commits held
 	appended Time   // when the last commit came
 	own      *logState
+	told     Time        // when others were last told of an own commit
+	untold   *eventState // the newest own commit, if others are not told of it yet
+	untoldAt Time        // when they will be
 }
 
 func (v *vector) init() {

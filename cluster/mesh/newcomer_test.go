@@ -1,0 +1,182 @@
+package mesh
+
+import (
+	"testing"
+	"time"
+
+	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
+)
+
+// newcomer lets a node come to the pool to which no way leads yet.
+func (l *lab) newcomer(b byte, name string) storage.NodeID {
+	id := idOf(b)
+	l.core.Admit(l.now, id)
+	l.core.Learn(l.now, false, recordOf(id, name, 1))
+	l.take()
+	return id
+}
+
+// everybody is a frame with an event that leaves nobody open.
+func everybody(number uint64, e events.Event) frame {
+	return frame{number: number, items: []item{&eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}}}
+}
+
+// TestUnknownNodesAreOpen: a list can't speak of a node that its sender does not
+// know; we tell that node, unless we hear meanwhile that the sender knows it.
+func TestUnknownNodesAreOpen(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		hears func(l *lab, a, c storage.NodeID) item
+		told  int
+	}{
+		{"nothing", nil, 1},
+		{"its record", func(l *lab, a, c storage.NodeID) item { return &nodeItem{recordOf(c, "c", 1)} }, 0},
+		{"a link to it", func(l *lab, a, c storage.NodeID) item { return wordOf(a, c, 1, true, time.Millisecond) }, 0},
+		{"news that the sender signed", func(l *lab, a, c storage.NodeID) item {
+			e := events.NewNeighbor(a, recordOf(c, "c", 1))
+			e.Sig = fakeSig(a, e.SignedBytes(nil))
+			return &eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}
+		}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t, 1)
+			a, b := l.meet(2, "a"), l.meet(3, "b")
+			l.settle(a, b) // they name the pool as it is now
+			c := l.meet(4, "c")
+			l.settle(b, c)
+			e := commitOf(a, 1)
+			l.feed(a, everybody(9, e))
+			l.appended(entryOf(e, false))
+			if test.hears != nil {
+				l.feed(b, frame{items: []item{test.hears(l, a, c)}})
+				l.feed(a, frame{items: []item{test.hears(l, a, c)}})
+			}
+			l.pass(2*joinMost, a, b, c)
+			if n, _ := l.told(c); n != test.told {
+				t.Errorf("c, of which a knew nothing, was told %d times, want %d", n, test.told)
+			}
+		})
+	}
+}
+
+// TestJoinAnswerTeaches: whoever answered a join knows whom it told of, though they
+// are admitted later.
+func TestJoinAnswerTeaches(t *testing.T) {
+	l := newLab(t, 1)
+	a, b, c := idOf(2), idOf(3), idOf(4)
+	l.core.Admit(l.now, a)
+	l.core.Learn(l.now, false, recordOf(a, "a", 1), recordOf(b, "b", 1), recordOf(c, "c", 1))
+	l.core.Admit(l.now, b)
+	l.meet(2, "a")
+	l.core.Admit(l.now, c)
+	l.take()
+	for _, id := range []storage.NodeID{a, b, c} {
+		if n := l.core.nodes.byID[id]; !l.core.nodes.byID[a].link.knows.Has(n.slot) {
+			t.Errorf("a is not known to know %s, of which it told", l.core.nameOf(n))
+		}
+	}
+	if len(l.core.nodes.taughtBy) > 0 {
+		t.Errorf("still remembered of nodes that are members: %v", l.core.nodes.taughtBy)
+	}
+}
+
+// TestNewcomerIsLeftToFew: a node that has just come, and to which no way leads yet, is
+// left open in few copies; one that has long been without a way in all.
+func TestNewcomerIsLeftToFew(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		late time.Duration // how long after it came
+		want int
+	}{{"young", 0, leftOpen}, {"old", newcomerFor, leftOpen + 2}} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t, 1)
+			var all []storage.NodeID
+			for b := range byte(leftOpen + 2) {
+				all = append(all, l.meet(b+2, string('a'+rune(b))))
+			}
+			c := l.newcomer(99, "c")
+			l.pass(test.late+time.Second, all...)
+			l.settle(all...)
+			own := commitOf(l.core.cfg.Self, 1)
+			l.appended(entryOf(own, true))
+			open := 0
+			for _, id := range all {
+				l.ack(id)
+				n, it := l.told(id)
+				if n != 1 {
+					t.Fatalf("a neighbor was told %d times", n)
+				}
+				if !it.exclude.Excludes(events.Tag(c, own.Checksum()), -1) {
+					open++
+				}
+			}
+			if open != test.want {
+				t.Errorf("c is left open in %d of %d copies, want %d", open, len(all), test.want)
+			}
+		})
+	}
+}
+
+// TestNewcomerIsToldOfLateEvents: what was told just before a node came is passed on to
+// it over the first way, unless whoever told us knows the node too.
+func TestNewcomerIsToldOfLateEvents(t *testing.T) {
+	for _, knows := range []bool{false, true} {
+		l := newLab(t, 1)
+		a, b, d := l.meet(2, "a"), l.meet(3, "b"), l.meet(5, "d")
+		l.settle(a, b, d)
+		e := commitOf(a, 1)
+		l.feed(a, frame{number: 9, items: []item{&eventItem{event: e, exclude: events.Exclusion{Form: events.Nobody}}}})
+		l.appended(entryOf(e, false))
+		l.ack(b)
+		l.ack(d)
+		before, _ := l.told(b)
+		if before != 1 {
+			t.Fatalf("b was told %d times of an event that is open", before)
+		}
+		c := l.newcomer(4, "c")
+		l.feed(b, frame{items: []item{wordOf(b, c, 1, true, time.Millisecond), wordOf(c, b, 1, true, time.Millisecond)}})
+		if knows {
+			l.feed(a, frame{items: []item{&nodeItem{recordOf(c, "c", 1)}}})
+		}
+		l.pass(time.Second, a, b, d)
+		after, it := l.told(b)
+		if owed := after == 2 && !it.exclude.Excludes(events.Tag(c, e.Checksum()), -1); owed == knows {
+			t.Errorf("a knows c: %v; b was told %d times, and c left open: %v", knows, after, owed)
+		}
+	}
+}
+
+// TestAdmissionsAreToldTogether: of own commits that are no page's and follow one
+// another, the first and the last are told of; a page's is told of at once.
+func TestAdmissionsAreToldTogether(t *testing.T) {
+	l := newLab(t, 1)
+	a := l.meet(2, "a")
+	l.settle(a)
+	log := storage.LogID{Node: l.core.cfg.Self, Nonce: 7}
+	sequence := uint64(0)
+	save := func(page string) {
+		sequence++
+		l.appended(Entry{Log: log, Sequence: sequence, Hash: storage.Hash{byte(sequence)}, Page: page, Own: true})
+		l.ack(a)
+	}
+	want := func(what string, copies int, last uint64) {
+		t.Helper()
+		n, it := l.told(a)
+		if n != copies || it.event.Commit.Sequence != last {
+			t.Errorf("%s: told %d times, last of %d; want %d, %d", what, n, it.event.Commit.Sequence, copies, last)
+		}
+	}
+	for range 5 {
+		save("")
+	}
+	want("five admissions", 1, 1)
+	l.pass(joinMost, a)
+	want("a while later", 2, 5)
+	save("")
+	save("")
+	save("APage")
+	want("a page after two admissions", 4, 8)
+	l.pass(joinMost, a)
+	want("a while later", 4, 8)
+}
