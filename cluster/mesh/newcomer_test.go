@@ -147,6 +147,39 @@ func TestNewcomerIsToldOfLateEvents(t *testing.T) {
 	}
 }
 
+// TestRowsOfNewcomersAreAnswered: a node of which a neighbor does not know at all is told
+// when tables are compared, though its row has changed a moment ago, which otherwise
+// is on its way.
+func TestRowsOfNewcomersAreAnswered(t *testing.T) {
+	l := newLab(t, 1)
+	a, b := l.meet(2, "a"), l.meet(3, "b")
+	l.pass(newcomerFor, a, b)
+	l.settle(a, b)
+	list := l.core.rowList()
+	c := l.newcomer(4, "c")
+	l.feed(a, frame{items: []item{wordOf(a, c, 1, true, time.Millisecond)}})
+	l.ack(b)
+	l.got[b] = nil
+	l.feed(b, frame{number: 9, items: []item{&rowsItem{list}}})
+	l.ack(b)
+	records, words := 0, 0
+	for _, f := range l.got[b] {
+		for _, it := range f.items {
+			switch it := it.(type) {
+			case *nodeItem:
+				if it.record.ID == c {
+					records++
+				}
+			case *linkItem:
+				words++
+			}
+		}
+	}
+	if records != 1 || words != 0 {
+		t.Errorf("b was told of the new node %d times, and %d words that are on their way", records, words)
+	}
+}
+
 // TestAdmissionsAreToldTogether: of own commits that are no page's and follow one
 // another, the first and the last are told of; a page's is told of at once.
 func TestAdmissionsAreToldTogether(t *testing.T) {

@@ -401,13 +401,16 @@ func (c *Core) receiveRows(n *node, it *rowsItem) {
 	}
 	var changed []part
 	for _, m := range c.rows() {
-		if c.now.Sub(m.changed) < settled {
-			continue // on its way
-		}
 		id, sum, after := prefixOf(m.id), digestOf(m.rowMix), uint64(0)
 		at, found := slices.BinarySearchFunc(it.list, id, func(d rowDigest, id prefix) int {
 			return strings.Compare(string(d.id[:]), string(id[:]))
 		})
+		if c.now.Sub(m.changed) < settled { // on its way, but for news of a node from before the link
+			if !found && m.member() {
+				answer(recordKey{m.slot, toSelf})
+			}
+			continue
+		}
 		if found {
 			theirs := &it.list[at]
 			if theirs.sum == sum {
