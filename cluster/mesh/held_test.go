@@ -144,3 +144,52 @@ func TestHeldWayIsToldWhenNeeded(t *testing.T) {
 		t.Error("the own link is the only way to five, and nobody is told")
 	}
 }
+
+// TestHintsWhileMuchIsPulled: while much is pulled, hints to a neighbor wait for no
+// acknowledgement and follow one another slowly; else each is acknowledged.
+func TestHintsWhileMuchIsPulled(t *testing.T) {
+	l := newLab(t, 1)
+	two, three := l.meet(2, "two"), l.meet(3, "three")
+	l.settle(two, three)
+	hints := func() (firm, loose int) {
+		for _, f := range l.got[three] {
+			for _, it := range f.items {
+				if h, ok := it.(*holdersItem); ok && h.log.Node == two && f.number != 0 {
+					firm++
+				} else if ok && h.log.Node == two {
+					loose++
+				}
+			}
+		}
+		return firm, loose
+	}
+	const rounds = 20
+	sequence := uint64(0)
+	append1 := func() {
+		sequence++
+		l.appended(entryOf(commitOf(two, sequence), false))
+		l.now = l.now.Add(TickEvery)
+		l.core.Tick(l.now)
+		l.take()
+		l.ack(three)
+	}
+	for range rounds {
+		append1()
+	}
+	if firm, loose := hints(); firm < rounds-1 || loose != 0 {
+		t.Errorf("%d hints with an acknowledgement and %d without, want %d and 0", firm, loose, rounds)
+	}
+	l.feed(two, frame{items: []item{&logsItem{origin: two, heads: []logHead{{nonce: 7, sequence: sequence + 2*bulkFrom}}}}})
+	if l.pass(TickEvery, two); !l.core.catchingUp() {
+		t.Fatal("nothing is pulled")
+	}
+	clear(l.got)
+	begin := l.now
+	for range rounds {
+		append1()
+	}
+	most := int(l.now.Sub(begin)/min(hintEvery, 2*holdersEvery)) + 1
+	if firm, loose := hints(); firm != 0 || loose == 0 || loose > most {
+		t.Errorf("%d hints with an acknowledgement and %d without, want none and 1 to %d", firm, loose, most)
+	}
+}

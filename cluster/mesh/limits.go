@@ -154,6 +154,7 @@ const (
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
 	hiccupFor    = 2 * time.Second        // a link that became slow less than heartbeatNew ago keeps its pulls for so long at least
+	laterEach    = 2 * time.Millisecond   // for each node of the pool: between two questions whether vectors that differed still do, once no more commits come
 	laterMost    = 3 * quietFor           // a comparison of vectors waits for commits to come no longer
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
@@ -164,6 +165,7 @@ const (
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	holdersEvery = TickEvery              // how long what we hold waits for company on a healthy link
 	holdersEach  = 10 * time.Millisecond  // for each node of the pool, where that is more
+	hintEvery    = 200 * time.Millisecond // between two hints to one neighbor while much is pulled
 	holdersSlow  = 5 * time.Second
 	sentFor      = 5 * time.Minute  // a record that went over a slow link is not repeated for so long
 	gateFor      = 20 * time.Second // on a slow link, how long a notice may hold back the next while the neighbor pulls

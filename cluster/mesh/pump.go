@@ -148,8 +148,7 @@ func (b *builder) fill() {
 	}
 	q.turn = !q.turn
 	if q.hinted && len(q.soft) > 0 {
-		b.firm = true // paced like notices: many commits make one hint
-		b.holders()
+		b.hint()
 	}
 	if len(b.body) > 0 {
 		b.loose()
@@ -361,10 +360,25 @@ func (b *builder) loose() {
 	wait := min(max(holdersEvery, time.Duration(len(b.core.nodes.order))*holdersEach), holdersSlow)
 	if l.slow {
 		wait = holdersSlow
+	} else if b.core.catchingUp() {
+		wait *= 2
 	}
 	if len(q.soft) > 0 && (q.urgent || len(b.body) > 0 || l.ackDue != 0 || b.core.now.Sub(q.softSince) >= wait) {
 		b.holders()
 	}
+}
+
+// hint tells what a neighbor lacks. Many commits make one hint: it is paced like
+// notices, by acknowledgements, or by time while much is pulled.
+func (b *builder) hint() {
+	q := &b.link.queue
+	if b.link.slow || !b.core.catchingUp() {
+		b.firm = true
+	} else if b.core.now < q.hintAt {
+		return
+	}
+	q.hintAt = b.core.now.Add(hintEvery)
+	b.holders()
 }
 
 // holders writes the soft keys, log by log.

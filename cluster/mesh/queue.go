@@ -53,6 +53,7 @@ type queue struct {
 	softSet   map[softKey]bool
 	softSince Time
 	urgent    bool // soft does not wait for company
+	hintAt    Time // while much is pulled, no hint before
 	hinted    bool // soft has something that the neighbor lacks, and waits for nothing but its turn
 
 	origins, rows bool // ask to compare

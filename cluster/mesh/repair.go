@@ -103,7 +103,8 @@ func (c *Core) compareLater(l *link) {
 
 // tickLater asks the neighbors on links where a comparison was left for later
 // whether vectors still differ: when no more commits come, or when that has gone on
-// for long; one of them in sessionEach if many come.
+// for long; one of them in sessionEach if many come, else one after the other: most
+// will answer that they do not, and all nodes may be done at once.
 func (c *Core) tickLater(l *link) {
 	if l.vectorLater == 0 || c.arriving() && c.now.Sub(l.vectorLater) < laterMost {
 		return
@@ -114,9 +115,15 @@ func (c *Core) tickLater(l *link) {
 		}
 		c.sessions.laterAt = c.now.Add(sessionEach)
 		l.skips = maxSkips
+	} else {
+		if c.now < c.sessions.calmAt {
+			return
+		}
+		wait := time.Duration(len(c.nodes.order)) * laterEach
+		c.sessions.calmAt = c.now.Add(wait/2 + c.jitter(wait))
 	}
 	l.vectorLater = 0
-	l.beatAt = min(l.beatAt, c.now.Add(c.jitter(quietFor/2)))
+	l.beatAt = min(l.beatAt, c.now)
 }
 
 // vectorDue reports whether to compare vectors over l now. After a cut many links
@@ -177,6 +184,7 @@ type sessions struct {
 	openingAt     Time // nor where it is pressing
 	metAt         Time // when a way to a node was found again, after a while
 	laterAt       Time // while many commits come, no neighbor is asked before whether its vector still differs
+	calmAt        Time // nor when no more come
 }
 
 // compare starts comparisons, on the fastest link first; over a slow link only

@@ -123,3 +123,45 @@ func TestPokesAreSpaced(t *testing.T) {
 		t.Errorf("compared %d times in 100 s", got)
 	}
 }
+
+// TestAskedOneByOne: when no more commits come, neighbors whose vectors differed are
+// asked one after the other whether they still do.
+func TestAskedOneByOne(t *testing.T) {
+	l := newLab(t, 1)
+	var all []storage.NodeID
+	for b := range byte(8) {
+		all = append(all, l.meet(b+2, string('a'+rune(b))))
+	}
+	l.settle(all...)
+	l.pass(20*time.Second, all...)
+	for _, id := range all {
+		l.settle(id)
+		n := l.core.nodes.byID[id]
+		n.link.vectorLater, n.link.beatAt = l.now, l.now.Add(time.Minute)
+	}
+	clear(l.got)
+	asked := 0
+	for end := l.now.Add(quietFor); l.now < end; {
+		l.now = l.now.Add(TickEvery)
+		l.core.Tick(l.now)
+		l.take()
+		now := 0
+		for _, id := range all {
+			for _, f := range l.got[id] {
+				for _, it := range f.items {
+					if s, ok := it.(*summaryItem); ok && s.flags&summaryAnswer != 0 {
+						now++
+					}
+				}
+			}
+			l.ack(id)
+		}
+		if now > asked+1 {
+			t.Fatalf("%d neighbors were asked at once", now-asked)
+		}
+		asked = now
+	}
+	if asked != len(all) {
+		t.Errorf("%d of %d neighbors were asked", asked, len(all))
+	}
+}
