@@ -13,7 +13,8 @@ type Copy struct {
 type Plan struct {
 	Copies []Copy
 	// Lost are the nodes of the set to which no path is known. They are open in
-	// every copy, so that a node which knows a path can tell them.
+	// every copy, so that a node which knows a path can tell them; who sends the
+	// copies may leave them open in few.
 	Lost Set
 }
 

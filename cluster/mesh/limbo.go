@@ -146,7 +146,6 @@ func (l *limbo) sift(take func(*waiting) bool) (taken []*waiting) {
 		}
 		return len(r.byKey) == 0
 	})
-	l.lost = l.lost && len(l.rooms) > 0
 	return taken
 }
 
@@ -223,7 +222,10 @@ func (c *Core) retryLimbo() {
 	})
 	clear(l.due)
 	l.retry = true
-	defer func() { l.retry = false }()
+	defer func() {
+		l.retry = false
+		l.lost = l.lost && len(l.rooms) > 0
+	}()
 	for _, w := range ready {
 		switch {
 		case w.event != nil:

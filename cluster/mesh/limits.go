@@ -9,7 +9,8 @@ import (
 // Every table, queue and cache of the core has its limit here, with what
 // happens when it is full. Nothing else bounds the core's memory.
 const (
-	// MaxNodes in the pool. More: the record is dropped (DropFull) and an alarm raised.
+	// MaxNodes in the pool, and of those that a join's answer told of and that are not
+	// admitted yet. More: the record is dropped (DropFull) and an alarm raised.
 	MaxNodes = events.MaxPool
 	// MaxLogs in the vector. More: the log is not pulled, and an alarm raised.
 	MaxLogs = 1 << 16

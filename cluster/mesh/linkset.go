@@ -273,7 +273,6 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	for i := range s.Links {
 		b := c.nodeByShort(s.Links[i].To)
 		c.noteKnown(from, b)
-		c.noteKnown(a, b)
 		switch {
 		case b == nil:
 			unknown = &s.Links[i].To
@@ -300,6 +299,9 @@ func (c *Core) receiveLinks(from *node, s *events.LinkSet) {
 	if own {
 		c.refute(s.Incarnation, true)
 		return
+	}
+	for _, r := range fresh {
+		c.noteKnown(a, c.nodes.byID[r.To])
 	}
 	if !c.mayChange(a, from) {
 		return

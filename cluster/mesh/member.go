@@ -13,6 +13,7 @@ func (c *Core) admit(id storage.NodeID) {
 	if c.nodes.admitted[id] {
 		return
 	}
+	anew := c.nodes.banned[id] // until now its word was dropped
 	c.unban(id)
 	c.nodes.admitted[id] = true
 	c.nodes.limbo.known(id)
@@ -21,7 +22,7 @@ func (c *Core) admit(id storage.NodeID) {
 			continue
 		}
 		n.link.drilled.vector = 0
-		if c.nodes.limbo.lost && n.link.usable() && !n.link.slow { // of what was told of its logs, too
+		if (anew || c.nodes.limbo.lost) && n.link.usable() && !n.link.slow { // of what was told of its logs, too
 			n.link.queue.beat = true
 			c.touch(n.link)
 		}
@@ -174,7 +175,6 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 	a, b := c.nodes.byID[r.From], c.nodes.byID[r.To]
 	c.noteKnown(from, a)
 	c.noteKnown(from, b)
-	c.noteKnown(a, b)
 	if a == nil || !a.member() || !c.nodes.admitted[r.From] {
 		if a == nil || a.gone == nil {
 			c.wait(waiting{from: from, on: r.From, link: r})
@@ -196,6 +196,7 @@ func (c *Core) receiveLink(from *node, r *events.LinkRecord) {
 		c.drop(from, DropSignature)
 		return
 	}
+	c.noteKnown(a, b)
 	if !c.mayChange(a, from) {
 		return
 	}
@@ -275,7 +276,7 @@ func (c *Core) bury(n *node, e *events.Event) {
 	stone := *e
 	stone.Exclude = nil
 	c.rowChanged(n, recordHash(n.record)+stoneHash(n.gone), stoneHash(&stone))
-	n.record, n.gone, n.dead = nil, &stone, false
+	n.record, n.gone, n.dead, n.owed, n.taught = nil, &stone, false, nil, events.Set{}
 	c.nodes.limbo.known(n.id)
 	c.persist("node/"+n.id.String(), nil)
 	c.persist("gone/"+n.id.String(), stone.Append(nil, &events.Exclusion{Form: events.Everybody}))

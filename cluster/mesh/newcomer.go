@@ -12,22 +12,26 @@ import (
 // that small.
 
 // judge reads the list of a copy that a neighbor sent, and returns the names that it
-// leaves open. Of nodes that the neighbor may not know its list cannot speak. They
-// are told too, unless another copy's list spoke of them, but a little later: when
-// many nodes join, nobody is sure what others know, and soon everybody is.
+// leaves open. Of nodes that the neighbor may not know its list cannot speak. If it
+// is the first copy they are told too, but a little later: when many nodes join, nobody is
+// sure what others know, and soon everybody is. What others' lists may not speak of
+// is left to that: who tells first tells whom it was told by, and so there are no circles.
 func (c *Core) judge(from *node, s *eventState, exclude *events.Exclusion) events.Set {
 	open, unknown := c.openNames(from, s, exclude)
-	first := s.has.Empty()
-	s.has.Add(from.slot)
-	if first && s.heard == from {
+	if s.has.Empty() && s.heard == from {
 		s.unsure = unknown
 		if s.log == nil || s.event.Commit.Sequence <= s.log.held {
 			c.waitUnsure(s)
 		}
-	} else {
-		s.unsure.KeepAll(&unknown)
 	}
+	s.has.Add(from.slot)
 	return open
+}
+
+// leftToUs reports whether the list that came first leaves n open, which is tagged by
+// a name that need not have been known here when it came.
+func (s *eventState) leftToUs(n *node) bool {
+	return s.heard != nil && s.exclude.Form != events.Bitmap && !s.exclude.Excludes(events.Tag(n.id, s.sum), -1)
 }
 
 // waitUnsure has the unsure names of an event told in a while.
@@ -53,13 +57,11 @@ func (c *Core) tickUnsure() {
 	b.waiting = slices.Delete(b.waiting, 0, due)
 }
 
-// tellUnsure tells those of whom it is still not known that a sender of the event
-// knows them.
+// tellUnsure tells those of whom it is still not known that the first sender of the
+// event knows them.
 func (c *Core) tellUnsure(s *eventState) {
-	for v := range s.has.All() {
-		if l := c.nodes.at(v).link; l != nil {
-			s.unsure.RemoveAll(&l.knows)
-		}
+	if s.heard.link != nil {
+		s.unsure.RemoveAll(&s.heard.link.knows)
 	}
 	unsure := s.unsure
 	s.unsure = events.Set{}
@@ -72,18 +74,25 @@ func (c *Core) joinWait() time.Duration {
 	return min(time.Duration(len(c.nodes.order))*joinEach, joinMost)
 }
 
+// owed is an event that a node is told once a way leads there.
+type owed struct {
+	state *eventState
+	left  bool // a list left the node to us
+}
+
 // oweLately takes on what was told lately to a node that has just come to the pool: the
 // lists could not speak of it, and receivers stop minding that once they see that
 // this node knows it.
 func (c *Core) oweLately(n *node) {
 	b := &c.events
+	n.owed = nil
 	for i := range len(b.ring) {
 		s := b.ring[(b.next+len(b.ring)-1-i)%len(b.ring)]
 		if c.now.Sub(s.at) > lately || len(n.owed) >= MaxOwed {
 			return
 		}
-		if !s.passed.Empty() && s.event.Type != events.TypeNewNeighbor { // its sponsor told it of the pool
-			n.owed = append(n.owed, s)
+		if left := s.leftToUs(n); s.ready && (left || !s.passed.Empty()) {
+			n.owed = append(n.owed, owed{s, left})
 		}
 	}
 }
@@ -101,16 +110,16 @@ func (c *Core) tickOwed() {
 		if len(n.owed) == 0 || !n.seen && c.now.Sub(n.joined) <= newcomerFor {
 			continue
 		}
-		owed := n.owed
+		all := n.owed
 		n.owed = nil
 		if !n.seen || n.link != nil && n.link.usable() {
 			continue
 		}
 		var to events.Set
 		to.Add(n.slot)
-		for _, s := range owed {
-			if !c.oweToo(s.heard, n) {
-				c.forward(s, to, s.heard)
+		for _, o := range all {
+			if o.left || !c.oweToo(o.state.heard, n) {
+				c.forward(o.state, to, o.state.heard)
 			}
 		}
 	}
@@ -157,15 +166,22 @@ func (c *Core) noteKnown(speaker, n *node) {
 }
 
 // noteTaught notes that the first one's node, to which there may be no link yet,
-// knows the others, some of which may not be admitted yet.
+// knows the others, some of which may not be admitted yet. Of those MaxNodes are
+// remembered; more: they are forgotten, and are told more often than need be.
 func (c *Core) noteTaught(records []*events.Record) {
 	if len(records) == 0 || records[0] == nil {
 		return
 	}
-	for _, r := range records {
+	if len(c.nodes.taughtBy)+len(records) > MaxNodes {
+		clear(c.nodes.taughtBy)
+	}
+	for _, r := range records[:min(len(records), MaxNodes)] {
+		if r == nil {
+			continue
+		}
 		if n := c.nodes.byID[r.ID]; n != nil {
 			c.taught(c.nodes.byID[records[0].ID], n)
-		} else if len(c.nodes.taughtBy) < MaxNodes {
+		} else {
 			c.nodes.taughtBy[r.ID] = records[0].ID
 		}
 	}

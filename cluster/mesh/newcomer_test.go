@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -23,40 +24,64 @@ func everybody(number uint64, e events.Event) frame {
 }
 
 // TestUnknownNodesAreOpen: a list can't speak of a node that its sender does not
-// know; we tell that node, unless we hear meanwhile that the sender knows it.
+// know; we tell that node, unless we hear meanwhile that the sender knows it: from
+// itself, or in something that it has signed.
 func TestUnknownNodesAreOpen(t *testing.T) {
+	forged := func(it item) item {
+		switch it := it.(type) {
+		case *linkItem:
+			it.record.Sig[0]++
+		case *eventItem:
+			it.event.Sig[0]++
+		}
+		return it
+	}
+	record := func(a, c storage.NodeID) item { return &nodeItem{recordOf(c, "c", 1)} }
+	word := func(a, c storage.NodeID) item { return wordOf(a, c, 1, true, time.Millisecond) }
+	news := func(a, c storage.NodeID) item {
+		e := events.NewNeighbor(a, recordOf(c, "c", 1))
+		e.Sig = fakeSig(a, e.SignedBytes(nil))
+		return &eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}
+	}
 	for _, test := range []struct {
-		name  string
-		hears func(l *lab, a, c storage.NodeID) item
-		told  int
+		name string
+		by   byte // who says it
+		says func(a, c storage.NodeID) item
+		told int
 	}{
-		{"nothing", nil, 1},
-		{"its record", func(l *lab, a, c storage.NodeID) item { return &nodeItem{recordOf(c, "c", 1)} }, 0},
-		{"a link to it", func(l *lab, a, c storage.NodeID) item { return wordOf(a, c, 1, true, time.Millisecond) }, 0},
-		{"news that the sender signed", func(l *lab, a, c storage.NodeID) item {
-			e := events.NewNeighbor(a, recordOf(c, "c", 1))
-			e.Sig = fakeSig(a, e.SignedBytes(nil))
-			return &eventItem{event: e, exclude: events.Exclusion{Form: events.Everybody}}
-		}, 0},
+		{"nothing", 0, nil, 1},
+		{"its record", 2, record, 0},
+		{"its record, from somebody else", 3, record, 1},
+		{"a link to it", 2, word, 0},
+		{"a link to it, by somebody else", 3, word, 0},
+		{"a forged link to it", 3, func(a, c storage.NodeID) item { return forged(word(a, c)) }, 1},
+		{"news, by somebody else", 3, news, 0},
+		{"forged news", 3, func(a, c storage.NodeID) item { return forged(news(a, c)) }, 1},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			l := newLab(t, 1)
-			a, b := l.meet(2, "a"), l.meet(3, "b")
-			l.settle(a, b) // they name the pool as it is now
-			c := l.meet(4, "c")
-			l.settle(b, c)
-			e := commitOf(a, 1)
-			l.feed(a, everybody(9, e))
-			l.appended(entryOf(e, false))
-			if test.hears != nil {
-				l.feed(b, frame{items: []item{test.hears(l, a, c)}})
-				l.feed(a, frame{items: []item{test.hears(l, a, c)}})
-			}
-			l.pass(2*joinMost, a, b, c)
-			if n, _ := l.told(c); n != test.told {
-				t.Errorf("c, of which a knew nothing, was told %d times, want %d", n, test.told)
-			}
-		})
+		for _, late := range []bool{false, true} { // c comes after the event
+			t.Run(fmt.Sprintf("%s, late %v", test.name, late), func(t *testing.T) {
+				l := newLab(t, 1)
+				a, b := l.meet(2, "a"), l.meet(3, "b")
+				l.settle(a, b) // they name the pool as it is now
+				e := commitOf(a, 1)
+				if late {
+					l.feed(a, everybody(9, e))
+				}
+				c := l.meet(4, "c")
+				l.settle(b, c)
+				if !late {
+					l.feed(a, everybody(9, e))
+				}
+				l.appended(entryOf(e, false))
+				if test.says != nil {
+					l.feed(idOf(test.by), frame{items: []item{test.says(a, c)}})
+				}
+				l.pass(2*joinMost, a, b, c)
+				if n, _ := l.told(c); n != test.told {
+					t.Errorf("c, of which a knew nothing, was told %d times, want %d", n, test.told)
+				}
+			})
+		}
 	}
 }
 
@@ -119,31 +144,66 @@ func TestNewcomerIsLeftToFew(t *testing.T) {
 }
 
 // TestNewcomerIsToldOfLateEvents: what was told just before a node came is passed on to
-// it over the first way, unless whoever told us knows the node too.
+// it over the first way, unless whoever told us knows the node too; if that one's list
+// left the node to us, all the same. So it is when the node was a member before.
 func TestNewcomerIsToldOfLateEvents(t *testing.T) {
-	for _, knows := range []bool{false, true} {
-		l := newLab(t, 1)
-		a, b, d := l.meet(2, "a"), l.meet(3, "b"), l.meet(5, "d")
-		l.settle(a, b, d)
-		e := commitOf(a, 1)
-		l.feed(a, frame{number: 9, items: []item{&eventItem{event: e, exclude: events.Exclusion{Form: events.Nobody}}}})
-		l.appended(entryOf(e, false))
-		l.ack(b)
-		l.ack(d)
-		before, _ := l.told(b)
-		if before != 1 {
-			t.Fatalf("b was told %d times of an event that is open", before)
-		}
-		c := l.newcomer(4, "c")
-		l.feed(b, frame{items: []item{wordOf(b, c, 1, true, time.Millisecond), wordOf(c, b, 1, true, time.Millisecond)}})
-		if knows {
-			l.feed(a, frame{items: []item{&nodeItem{recordOf(c, "c", 1)}}})
-		}
-		l.pass(time.Second, a, b, d)
-		after, it := l.told(b)
-		if owed := after == 2 && !it.exclude.Excludes(events.Tag(c, e.Checksum()), -1); owed == knows {
-			t.Errorf("a knows c: %v; b was told %d times, and c left open: %v", knows, after, owed)
-		}
+	for _, test := range []struct {
+		name                string
+		knows, left, before bool
+		told                bool
+	}{
+		{name: "the sender does not know it", told: true},
+		{name: "the sender knows it", knows: true},
+		{name: "the sender knows it and left it to us", knows: true, left: true, told: true},
+		{name: "it was removed before", before: true, told: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			l := newLab(t, 1)
+			a, b, d := l.meet(2, "a"), l.meet(3, "b"), l.meet(5, "d")
+			all := []storage.NodeID{a, b, d}
+			incarnation := uint64(1)
+			if test.before {
+				l.meet(4, "c")
+				l.core.Forget(l.now, idOf(4))
+				l.take()
+				l.pass(time.Second, all...)
+				incarnation = 1 << 60
+			}
+			l.settle(all...)
+			e := commitOf(a, 1)
+			open := []storage.NodeID{b}
+			if test.left {
+				open = append(open, idOf(4))
+			}
+			l.feed(a, frame{number: 9, items: []item{&eventItem{event: e, exclude: events.ExcludeBut(open, e.Checksum(), nil, 0)}}})
+			l.appended(entryOf(e, false))
+			l.ack(b)
+			if n, _ := l.told(b); n != 1 {
+				t.Fatalf("b was told %d times of an event that is open", n)
+			}
+			c := idOf(4)
+			l.core.Admit(l.now, c)
+			l.core.Learn(l.now, false, recordOf(c, "c", incarnation))
+			l.take()
+			l.pass(time.Second, all...)
+			wayIs := []item{wordOf(b, c, 1, true, time.Millisecond), wordOf(c, b, 1, true, time.Millisecond)}
+			for _, it := range wayIs {
+				r := it.(*linkItem).record
+				if r.From == c && test.before {
+					r.Incarnation = incarnation
+					r.Sig = fakeSig(c, r.SignedBytes(nil))
+				}
+			}
+			if test.knows {
+				l.feed(a, frame{items: []item{&nodeItem{recordOf(c, "c", 1)}}})
+			}
+			l.feed(b, frame{items: wayIs})
+			l.pass(time.Second, all...)
+			n, it := l.told(b)
+			if told := n == 2 && !it.exclude.Excludes(events.Tag(c, e.Checksum()), -1); told != test.told {
+				t.Errorf("b was told %d times; c told of it through b: %v, want %v", n, told, test.told)
+			}
+		})
 	}
 }
 

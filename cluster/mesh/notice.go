@@ -95,11 +95,9 @@ func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusi
 	if c.fromBanned(from, e.Origin) || e.Type == events.TypeNewNeighbor && c.fromBanned(from, e.Neighbor.ID) {
 		return
 	}
-	origin := c.nodes.byID[e.Origin]
-	c.noteKnown(from, origin)
+	c.noteKnown(from, c.nodes.byID[e.Origin])
 	if e.Type == events.TypeNewNeighbor {
 		c.noteKnown(from, c.nodes.byID[e.Neighbor.ID])
-		c.noteKnown(origin, c.nodes.byID[e.Neighbor.ID])
 	}
 	if !c.nodes.admitted[e.Origin] || e.Type == events.TypeNewNeighbor && !c.nodes.admitted[e.Neighbor.ID] {
 		on := e.Origin
@@ -127,6 +125,9 @@ func (c *Core) receiveEvent(from *node, e *events.Event, exclude *events.Exclusi
 		c.events.add(s, c.now)
 		c.tellReaders(s)
 		c.takeNews(from, e)
+		if e.Type == events.TypeNewNeighbor {
+			c.noteKnown(c.nodes.byID[e.Origin], c.nodes.byID[e.Neighbor.ID])
+		}
 	}
 	c.forward(s, c.judge(from, s, exclude), from)
 }
@@ -349,10 +350,16 @@ func (c *Core) announce(l *logState, e *Entry, source *node) bool {
 	since := c.nodes.pool
 	since.RemoveAll(&s.pool)
 	since.Remove(c.self)
-	s.unsure.AddAll(&since)
-	c.waitUnsure(s)
 	open := s.pending
 	s.pending = events.Set{}
+	for v := range since.All() {
+		if s.leftToUs(c.nodes.at(v)) {
+			open.Add(v)
+		} else {
+			s.unsure.Add(v)
+		}
+	}
+	c.waitUnsure(s)
 	c.forward(s, open, s.heard)
 	return true
 }

@@ -35,9 +35,9 @@ type node struct {
 
 	link *link // the last or present link to it, nil if there was none
 
-	joined Time          // when it became a member in this life of the core, 0 if before
-	owed   []*eventState // what it is told once a way leads there: see oweLately
-	taught events.Set    // nodes of which it told before there was a link
+	joined Time       // when it became a member in this life of the core, 0 if before
+	owed   []owed     // what it is told once a way leads there: see oweLately
+	taught events.Set // nodes of which it told before there was a link
 
 	reachable   bool
 	unreachable Time // since when
@@ -338,7 +338,7 @@ func (c *Core) setRecord(n *node, r *events.Record) {
 	c.dropOldLinks(n)
 	c.persist("node/"+n.id.String(), r.Append(nil))
 	if !was {
-		n.unreachable, n.joined = c.now, c.now
+		n.unreachable, n.joined, n.seen = c.now, c.now, false
 		c.oweLately(n)
 		c.taught(c.nodes.byID[c.nodes.taughtBy[n.id]], n)
 		delete(c.nodes.taughtBy, n.id)
