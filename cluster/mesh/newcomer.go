@@ -14,8 +14,8 @@ import (
 // judge reads the list of a copy that a neighbor sent, and returns the names that it
 // leaves open. Of nodes that the neighbor may not know its list cannot speak. If it
 // is the first copy they are told too, but a little later: when many nodes join, nobody is
-// sure what others know, and soon everybody is. What others' lists may not speak of
-// is left to that: who tells first tells whom it was told by, and so there are no circles.
+// sure what others know, and soon everybody is. Later copies do not count: two that
+// tell each other would each leave a node to the other.
 func (c *Core) judge(from *node, s *eventState, exclude *events.Exclusion) events.Set {
 	open, unknown := c.openNames(from, s, exclude)
 	if s.has.Empty() && s.heard == from {
@@ -60,7 +60,7 @@ func (c *Core) tickUnsure() {
 // tellUnsure tells those of whom it is still not known that the first sender of the
 // event knows them.
 func (c *Core) tellUnsure(s *eventState) {
-	if s.heard.link != nil {
+	if s.heard != nil && s.heard.link != nil {
 		s.unsure.RemoveAll(&s.heard.link.knows)
 	}
 	unsure := s.unsure
