@@ -301,9 +301,9 @@ func (c *Core) Ban(now Time, node storage.NodeID) {
 }
 
 // Learn takes node records that reached the shell by itself, as in the answer
-// to a join: the first one's node knows the others. With tell, this node tells everybody of those that are new to it
-// by a new_neighbor event: the sponsor of a join does that. Records of nodes
-// that are not admitted wait for Admit.
+// to a join: the first one's node knows the others. With tell, this node tells
+// everybody of those that are new to it by a new_neighbor event: the sponsor of a
+// join does that. Records of nodes that are not admitted wait for Admit.
 func (c *Core) Learn(now Time, tell bool, records ...*events.Record) {
 	c.advance(now)
 	for _, r := range records {

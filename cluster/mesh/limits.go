@@ -9,13 +9,15 @@ import (
 // Every table, queue and cache of the core has its limit here, with what
 // happens when it is full. Nothing else bounds the core's memory.
 const (
-	// MaxNodes in the pool, and of those that a join's answer told of and that are not
-	// admitted yet. More: the record is dropped (DropFull) and an alarm raised.
+	// MaxNodes in the pool. More: the record is dropped (DropFull) and an alarm raised.
+	// As many that are not admitted yet are noted as known to who told of them in a
+	// join; more: all of those notes are forgotten.
 	MaxNodes = events.MaxPool
 	// MaxLogs in the vector. More: the log is not pulled, and an alarm raised.
 	MaxLogs = 1 << 16
 	// MaxEvents that the core remembers with whom it told. More: the oldest is
-	// forgotten; if a copy of it comes again, its list is honoured again.
+	// forgotten; if a copy of it comes again, its list is honoured again. As many
+	// wait with names that may have to be told; more: those of the oldest are told at once.
 	MaxEvents = 4096
 	// MaxOwed is how many events wait for the first way to a node that has just come to
 	// the pool. More: the oldest are not told; comparing brings them.

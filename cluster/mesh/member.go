@@ -22,7 +22,7 @@ func (c *Core) admit(id storage.NodeID) {
 			continue
 		}
 		n.link.drilled.vector = 0
-		if (anew || c.nodes.limbo.lost) && n.link.usable() && !n.link.slow { // of what was told of its logs, too
+		if (anew || c.nodes.limbo.lost) && n.link.usable() && !n.link.slow { // something was lost, of its logs perhaps
 			n.link.queue.beat = true
 			c.touch(n.link)
 		}

@@ -31,6 +31,8 @@ func TestUnknownNodesAreOpen(t *testing.T) {
 		switch it := it.(type) {
 		case *linkItem:
 			it.record.Sig[0]++
+		case *linksItem:
+			it.set.Sig[0]++
 		case *eventItem:
 			it.event.Sig[0]++
 		}
@@ -38,6 +40,11 @@ func TestUnknownNodesAreOpen(t *testing.T) {
 	}
 	record := func(a, c storage.NodeID) item { return &nodeItem{recordOf(c, "c", 1)} }
 	word := func(a, c storage.NodeID) item { return wordOf(a, c, 1, true, time.Millisecond) }
+	set := func(a, c storage.NodeID) item {
+		s := &events.LinkSet{From: a, Incarnation: 1, Counter: 1, Links: []events.LinkState{{To: events.ShortOf(c), Up: true, Step: events.StepOf(time.Millisecond)}}}
+		s.Sig = fakeSig(a, s.SignedBytes(nil))
+		return &linksItem{s}
+	}
 	news := func(a, c storage.NodeID) item {
 		e := events.NewNeighbor(a, recordOf(c, "c", 1))
 		e.Sig = fakeSig(a, e.SignedBytes(nil))
@@ -55,6 +62,8 @@ func TestUnknownNodesAreOpen(t *testing.T) {
 		{"a link to it", 2, word, 0},
 		{"a link to it, by somebody else", 3, word, 0},
 		{"a forged link to it", 3, func(a, c storage.NodeID) item { return forged(word(a, c)) }, 1},
+		{"a set of links, by somebody else", 3, set, 0},
+		{"a forged set of links", 3, func(a, c storage.NodeID) item { return forged(set(a, c)) }, 1},
 		{"news, by somebody else", 3, news, 0},
 		{"forged news", 3, func(a, c storage.NodeID) item { return forged(news(a, c)) }, 1},
 	} {

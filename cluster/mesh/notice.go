@@ -21,7 +21,7 @@ type eventState struct {
 	pool    events.Set       // as it was when the first of them were
 	ready   bool             // may be passed on: a commit is held here; others at once
 	at      Time             // when it was first known here
-	unsure  events.Set       // names of which no list that came with it may have spoken: see judge
+	unsure  events.Set       // names of which the list that came first may not have spoken: see judge
 }
 
 type logPlace struct {
