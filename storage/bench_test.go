@@ -89,3 +89,48 @@ func BenchmarkRecord(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkReceive takes commits of new pages as pulls bring them: some 300
+// in a batch, by nodes that are met often.
+func BenchmarkReceive(b *testing.B) {
+	const batch = 300
+	from, err := Open(Config{Dir: b.TempDir(), FS: vfs.Default, Name: "a"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	to, err := Open(Config{Dir: b.TempDir(), FS: vfs.Default, Name: "b"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer to.Close()
+	if err := to.Admit(b.Context(), from.self, "a"); err != nil {
+		b.Fatal(err)
+	}
+	text := hex.EncodeToString(randomBytes(1, 150))
+	made, taken := 0, 0
+	for b.Loop() {
+		b.StopTimer()
+		drafts := make([]Draft, batch)
+		for i := range drafts {
+			drafts[i] = page(fmt.Sprintf("Folder/P%d.md", made), text)
+			made++
+		}
+		var records []Record
+		for _, c := range mustSave(b, from, drafts...) {
+			entry, err := ParseEntry(c.AppendEntry(nil))
+			if err != nil {
+				b.Fatal(err)
+			}
+			entry.Hash = c.Hash
+			records = append(records, Record{entry, []byte(text)})
+		}
+		b.StartTimer()
+		got, err := to.Receive(b.Context(), records)
+		if err != nil || got.Accepted != batch {
+			b.Fatalf("%+v, %v", got, err)
+		}
+		taken += got.Accepted
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(taken), "µs/commit")
+}

@@ -42,6 +42,10 @@ const (
 	// goes first.
 	headsCacheSize   = 12 << 20
 	contentCacheCost = 16 << 20
+	// blockCacheSize is what the database keeps of its tables, in bytes, beside
+	// two full memtables, and until they are full in their room, too; the least
+	// used goes first.
+	blockCacheSize = 16 << 20
 	// locatedCacheCount bounds how many commits' places are remembered.
 	locatedCacheCount = 16384
 	// maxBatchDrafts and maxBatchBytes bound one Save or Receive; more is

@@ -27,7 +27,7 @@ func (s *Store) openPebble(name string) error {
 		FS:                    pebbleFS{s.fs, &s.spare, readEditMark(s.fs, dir), s.log},
 		FormatMajorVersion:    databaseFormat,
 		Logger:                pebbleLog{s},
-		CacheSize:             16 << 20,
+		CacheSize:             blockCacheSize + 2*int64(s.disk.memTableSize()), // Pebble takes memtables out of it, one to use again among them
 		MemTableSize:          s.disk.memTableSize(),
 		L0CompactionThreshold: 10, // large merges instead of many: half the work of saves on a large wiki
 		L0StopWritesThreshold: 40,

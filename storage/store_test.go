@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -403,5 +404,32 @@ func TestNewerFormatIsRefused(t *testing.T) {
 	writeSmall(fs, "/data", keyName, []byte("erwik node key 1\nzz\n"))
 	if _, err := Open(Config{Dir: "/data", FS: fs}); !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), keyName) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// TestTablesAreCached writes more than a memtable holds. What is read of tables
+// then comes from the disk once: memtables count as part of the cache.
+func TestTablesAreCached(t *testing.T) {
+	s, err := Open(Config{Dir: t.TempDir(), FS: vfs.Default, Name: "a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	var first []Hash
+	for i := range 1000 {
+		c := mustSave(t, s, page(fmt.Sprintf("P%d.md", i), hex.EncodeToString(randomBytes(uint64(i), 30_000))))
+		first = append(first, c[0].Hash)
+	}
+	eventually(t, "the first memtables are tables", func() bool { return s.db.Metrics().Flush.Count > 0 && s.db.Metrics().Total().TablesCount > 0 })
+	misses := func() int64 {
+		for _, h := range first[:20] {
+			if _, err := s.Record(h); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s.db.Metrics().BlockCache.Misses
+	}
+	if once, twice := misses(), misses(); once == 0 || twice != once {
+		t.Errorf("%d blocks were read the first time, %d more the second", once, twice-once)
 	}
 }
