@@ -83,7 +83,7 @@ func (c *Commit) appendPayload(b []byte) (payload []byte, signatureAt int) {
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, c.Generation, 10)
 	b = append(b, "\nerwik-log "...)
-	b = append(b, c.Log.String()...)
+	b = c.Log.appendTo(b)
 	b = append(b, ' ')
 	b = strconv.AppendUint(b, c.Sequence, 10)
 	b = appendHashLine(b, " ", c.Previous)

@@ -108,7 +108,7 @@ func TestCommitRoundTrips(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: parse entry: %v", name, err)
 		}
-		if err := entry.rebuild(r.Content, SignedBy); err != nil {
+		if err := entry.rebuild(r.Content, SignedBy, &scratch{}); err != nil {
 			t.Fatalf("%s: rebuild: %v", name, err)
 		}
 		if !bytes.Equal(entry.Encode(), r.Encode()) || entry.Hash != r.Hash {
@@ -159,13 +159,13 @@ func TestTamperedCommitsAreRefused(t *testing.T) {
 		bad[i] ^= 1
 		c, err := ParseEntry(bad)
 		if err == nil {
-			err = c.rebuild(good.Content, SignedBy)
+			err = c.rebuild(good.Content, SignedBy, &scratch{})
 		}
 		if err == nil {
 			t.Fatalf("byte %d of the log entry changed and nobody noticed", i)
 		}
 	}
-	if c, _ := ParseEntry(entry); c.rebuild([]byte("other"), SignedBy) == nil {
+	if c, _ := ParseEntry(entry); c.rebuild([]byte("other"), SignedBy, &scratch{}) == nil {
 		t.Error("other content passed")
 	}
 	for cut := range entry {

@@ -66,7 +66,13 @@ type LogID struct {
 }
 
 // String returns "<node id>.<16 hex digits>".
-func (l LogID) String() string { return l.Node.String() + "." + fmt.Sprintf("%016x", l.Nonce) }
+func (l LogID) String() string { return string(l.appendTo(make([]byte, 0, 69))) }
+
+func (l LogID) appendTo(dst []byte) []byte {
+	var nonce [8]byte
+	binary.BigEndian.PutUint64(nonce[:], l.Nonce)
+	return hex.AppendEncode(append(nodeText.AppendEncode(dst, l.Node[:]), '.'), nonce[:])
+}
 
 // IsZero reports whether l names no log.
 func (l LogID) IsZero() bool { return l == LogID{} }

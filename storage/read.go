@@ -158,8 +158,8 @@ func (s *Store) Record(h Hash) (Record, error) {
 		return Record{}, fmt.Errorf("read commit %s: %w", h, err)
 	}
 	r.finish(r.Content)
-	payload, at := r.appendPayload(nil)
-	if r.Hash = r.hashWith(payload, at); r.Hash != h {
+	var room scratch
+	if r.Hash = r.hashWith(&room, room.ofPayload(r.Commit)); r.Hash != h {
 		s.damage.note(s, fmt.Sprintf("commit %s of %.100q reads as %s", h, p.path, r.Hash))
 		return Record{}, fmt.Errorf("%w: commit %s reads as %s", ErrCorrupt, h, r.Hash)
 	}

@@ -72,8 +72,8 @@ func (s *Store) Receive(ctx context.Context, records []Record) (Received, error)
 
 // rebuildAs completes the record and compares it with the hash that it came
 // under, if any.
-func (r Record) rebuildAs(announced Hash, signed signedBy) error {
-	if err := r.rebuild(r.Content, signed); err != nil {
+func (r Record) rebuildAs(announced Hash, signed signedBy, room *scratch) error {
+	if err := r.rebuild(r.Content, signed, room); err != nil {
 		return err
 	}
 	if !announced.IsZero() && announced != r.Hash {
@@ -123,9 +123,10 @@ func (s *Store) verify(records []Record, result *Received) []Record {
 	workers := min(runtime.GOMAXPROCS(0), 1+len(records)/8)
 	for w := range workers {
 		work := func() {
+			var room scratch
 			for i := w; i < len(records); i += workers {
 				if faults[i] == nil {
-					faults[i] = records[i].rebuildAs(records[i].Hash, s.check.signedBy)
+					faults[i] = records[i].rebuildAs(records[i].Hash, s.check.signedBy, &room)
 				}
 			}
 		}
@@ -184,8 +185,7 @@ func (s *Store) integrate(records []Record, result *Received) (*tx, error) {
 	if s.mu.failed != nil {
 		return nil, s.mu.failed
 	}
-	t := s.begin()
-	t.slots = make(map[slotKey]slot, len(records))
+	t := s.beginMany(records)
 	for _, r := range records {
 		if err := t.receive(r, result); err != nil {
 			t.batch.Close()

@@ -272,7 +272,7 @@ func (s *Store) sortedRecord(arrival uint64, path string) (r Record, inert, ok b
 	if err != nil {
 		return r, false, false, err
 	}
-	if r = (Record{c, content}); c.rebuild(content, s.check.signedBy) != nil {
+	if r = (Record{c, content}); c.rebuild(content, s.check.signedBy, &scratch{}) != nil {
 		return r, false, false, nil
 	}
 	if value, err := s.get(binary.BigEndian.AppendUint64([]byte{sortIndex}, arrival)); err == nil {

@@ -20,43 +20,42 @@ const (
 	sshsigColumns = 70
 )
 
-func appendString(dst []byte, s string) []byte {
+func appendString[T string | []byte](dst []byte, s T) []byte {
 	return append(binary.BigEndian.AppendUint32(dst, uint32(len(s))), s...)
 }
 
-// signedData is what the key signs: not the commit but its SHA-512, under
+// appendSigned appends what the key signs: not the commit but its SHA-512, under
 // the magic and the namespace.
-func signedData(payload []byte) []byte {
+func appendSigned(b, payload []byte) []byte {
 	sum := sha512.Sum512(payload)
-	b := make([]byte, 0, 128)
 	b = append(b, sshsigMagic...)
 	b = appendString(b, "git")
 	b = appendString(b, "")
 	b = appendString(b, "sha512")
-	return appendString(b, string(sum[:]))
+	return appendString(b, sum[:])
 }
 
-// sshsigBlob is the signature's binary form; all but the last 64 bytes follow
-// from the key.
-func sshsigBlob(key NodeID, sig *[ed25519.SignatureSize]byte) []byte {
-	b := make([]byte, 0, 192)
+// appendBlob appends the signature's binary form; all but the last 64 bytes
+// follow from the key.
+func appendBlob(b []byte, key NodeID, sig *[ed25519.SignatureSize]byte) []byte {
 	b = append(b, sshsigMagic...)
 	b = binary.BigEndian.AppendUint32(b, 1)
 	b = binary.BigEndian.AppendUint32(b, 4+11+4+32)
 	b = appendString(b, "ssh-ed25519")
-	b = appendString(b, string(key[:]))
+	b = appendString(b, key[:])
 	b = appendString(b, "git")
 	b = appendString(b, "")
 	b = appendString(b, "sha512")
 	b = binary.BigEndian.AppendUint32(b, 4+11+4+64)
 	b = appendString(b, "ssh-ed25519")
-	return appendString(b, string(sig[:]))
+	return appendString(b, sig[:])
 }
 
 // appendSignature appends the gpgsig header with its continuation lines.
 func appendSignature(dst []byte, key NodeID, sig *[ed25519.SignatureSize]byte) []byte {
 	var text [260]byte
-	blob := sshsigBlob(key, sig)
+	var buf [192]byte
+	blob := appendBlob(buf[:0], key, sig)
 	n := base64.StdEncoding.EncodedLen(len(blob))
 	base64.StdEncoding.Encode(text[:n], blob)
 	dst = append(dst, "gpgsig "+sshsigBegin+"\n"...)
@@ -90,7 +89,7 @@ func parseSignature(header []byte, key NodeID) (sig [ed25519.SignatureSize]byte,
 		return sig, fmt.Errorf("%w: signature armor: %w", ErrInvalid, err)
 	}
 	copy(sig[:], blob[n-len(sig):])
-	if !bytes.Equal(blob[:n], sshsigBlob(key, &sig)) {
+	if !bytes.Equal(blob[:n], appendBlob(nil, key, &sig)) {
 		return sig, fmt.Errorf("%w: signature is not by the key that the log names", ErrInvalid)
 	}
 	return sig, nil

@@ -42,6 +42,8 @@ type tx struct {
 	branches map[LogID]branch // changed here
 	families map[LogID][]LogID
 	slots    map[slotKey]slot // filled here; kept only where commits are received
+
+	key, value [256]byte // room for what is being set
 }
 
 // meta is what the rules ask of a parent.
@@ -52,10 +54,23 @@ type meta struct {
 	parents    []Hash // of commits that are not heads
 }
 
-func (s *Store) begin() *tx {
+func (s *Store) begin() *tx { return s.beginIn(s.db.NewBatch(), 1) }
+
+// beginMany is begin for commits that were received, with room for all of them.
+func (s *Store) beginMany(records []Record) *tx {
+	size := 0
+	for _, r := range records { // entry, text, and the keys that lead to them
+		size += 700 + 4*len(r.Path) + len(r.Message) + len(r.Content)
+	}
+	t := s.beginIn(s.db.NewBatchWithSize(size), len(records))
+	t.slots = make(map[slotKey]slot, len(records))
+	return t
+}
+
+func (s *Store) beginIn(batch *pebble.Batch, commits int) *tx {
 	return &tx{
-		s: s, batch: s.db.NewBatch(), counters: s.mu.counters, lognum: s.mu.lognum,
-		logs: make(map[LogID]logState, 1), heads: make(map[string][]Head, 1), added: make(map[Hash]meta, 1),
+		s: s, batch: batch, counters: s.mu.counters, lognum: s.mu.lognum, out: make([]Committed, 0, commits),
+		logs: make(map[LogID]logState, 1), heads: make(map[string][]Head, commits), added: make(map[Hash]meta, commits),
 	}
 }
 
@@ -188,7 +203,7 @@ func (t *tx) addAt(c *Commit, content []byte, parents []meta, at LogPlace, own, 
 	arrival := t.counters.arrival
 	where := place{arrival: arrival, inert: broken != nil, muted: muted, path: c.Path}
 	t.added[c.Hash] = meta{where, c.Kind, c.Generation, c.Parents}
-	var key, value [256]byte
+	key, value := &t.key, &t.value
 	set := func(k, v []byte) error { return t.batch.Set(k, v, nil) }
 	err := errors.Join(
 		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
@@ -321,7 +336,7 @@ func (t *tx) setHeads(path string, old, now []Head) error {
 	slices.SortFunc(now, func(a, b Head) int { return a.Hash.Compare(b.Hash) })
 	t.counters.replaceHeads(path, old, now)
 	t.heads[path] = now
-	var key, value [256]byte
+	key, value := &t.key, &t.value
 	var err error
 	if (len(old) > 0) != (len(now) > 0) && !strings.HasSuffix(path, PageSuffix) {
 		if file := pathKey(key[:0], keyFilePath, path); len(now) > 0 {

@@ -3,6 +3,7 @@ package storage
 import (
 	"crypto/ed25519"
 	"fmt"
+	"slices"
 )
 
 // finish computes what follows from the fields and the content: SHA-256,
@@ -12,19 +13,31 @@ func (c *Commit) finish(content []byte) {
 	c.Tree = buildTree(c.Kind, c.Path, content, nil)
 }
 
-// sign signs c, whose tree and sums are set, and computes its hash.
-func (c *Commit) sign(key ed25519.PrivateKey) {
-	payload, at := c.appendPayload(make([]byte, 0, 1024+len(c.Message)))
-	copy(c.Signature[:], ed25519.Sign(key, signedData(payload)))
-	c.Hash = c.hashWith(payload, at)
+// scratch is room in which the forms of one commit after the other are written,
+// to be signed or hashed.
+type scratch struct{ payload, signed, whole []byte }
+
+// ofPayload writes what the node signs, and returns where its signature belongs.
+func (room *scratch) ofPayload(c *Commit) (signatureAt int) {
+	room.payload, signatureAt = c.appendPayload(slices.Grow(room.payload[:0], 1024+len(c.Message)))
+	room.signed = appendSigned(room.signed[:0], room.payload)
+	return signatureAt
 }
 
-// hashWith returns the hash of the commit whose payload is given.
-func (c *Commit) hashWith(payload []byte, at int) Hash {
-	full := make([]byte, 0, len(payload)+400)
-	full = append(full, payload[:at]...)
-	full = appendSignature(full, c.Log.Node, &c.Signature)
-	return hashObject("commit", append(full, payload[at:]...))
+// sign signs c, whose tree and sums are set, and computes its hash.
+func (c *Commit) sign(key ed25519.PrivateKey) {
+	var room scratch
+	at := room.ofPayload(c)
+	copy(c.Signature[:], ed25519.Sign(key, room.signed))
+	c.Hash = c.hashWith(&room, at)
+}
+
+// hashWith returns the hash of the commit whose payload room holds.
+func (c *Commit) hashWith(room *scratch, at int) Hash {
+	whole := append(slices.Grow(room.whole[:0], len(room.payload)+400), room.payload[:at]...)
+	whole = appendSignature(whole, c.Log.Node, &c.Signature)
+	room.whole = append(whole, room.payload[at:]...)
+	return hashObject("commit", room.whole)
 }
 
 // Verify reports whether c, with its content, is what the owner of its log
@@ -44,18 +57,18 @@ func (c *Commit) Verify(content []byte) error {
 	if c.Tree != buildTree(c.Kind, c.Path, content, nil) {
 		return fmt.Errorf("%w: tree of commit %s does not match its content", ErrInvalid, c.Hash)
 	}
-	payload, at := c.appendPayload(make([]byte, 0, 1024+len(c.Message)))
-	if c.hashWith(payload, at) != c.Hash {
+	var room scratch
+	if at := room.ofPayload(c); c.hashWith(&room, at) != c.Hash {
 		return fmt.Errorf("%w: commit is not %s", ErrInvalid, c.Hash)
 	}
-	return c.verifySignature(payload, SignedBy)
+	return c.verifySignature(&room, SignedBy)
 }
 
 // signedBy is SignedBy, or one that says the same.
 type signedBy func(id NodeID, message []byte, sig *[ed25519.SignatureSize]byte) bool
 
-func (c *Commit) verifySignature(payload []byte, signed signedBy) error {
-	if !signed(c.Log.Node, signedData(payload), &c.Signature) {
+func (c *Commit) verifySignature(room *scratch, signed signedBy) error {
+	if !signed(c.Log.Node, room.signed, &c.Signature) {
 		return fmt.Errorf("%w: signature of log %s, sequence %d", ErrInvalid, c.Log, c.Sequence)
 	}
 	return nil
@@ -64,7 +77,7 @@ func (c *Commit) verifySignature(payload []byte, signed signedBy) error {
 // rebuild completes a commit that arrived as a log entry: it computes sums,
 // tree and hash from the content and checks the signature over them. What
 // passes is what the owner of the log signed, byte for byte.
-func (c *Commit) rebuild(content []byte, signed signedBy) error {
+func (c *Commit) rebuild(content []byte, signed signedBy, room *scratch) error {
 	if len(content) > MaxContent {
 		return fmt.Errorf("%w: content of %d bytes, at most %d", ErrTooLarge, len(content), MaxContent)
 	}
@@ -72,11 +85,11 @@ func (c *Commit) rebuild(content []byte, signed signedBy) error {
 		return err
 	}
 	c.finish(content)
-	payload, at := c.appendPayload(make([]byte, 0, 1024+len(c.Message)))
-	if err := c.verifySignature(payload, signed); err != nil {
+	at := room.ofPayload(c)
+	if err := c.verifySignature(room, signed); err != nil {
 		return err
 	}
-	c.Hash = c.hashWith(payload, at)
+	c.Hash = c.hashWith(room, at)
 	return nil
 }
 
@@ -90,4 +103,4 @@ func (c *Commit) Objects(content []byte) []Object {
 
 // Check reports whether r is, byte for byte, what the owner of its log signed, and
 // under its hash. Whether that owner is admitted is another question.
-func (r Record) Check() error { return r.rebuildAs(r.Hash, SignedBy) }
+func (r Record) Check() error { return r.rebuildAs(r.Hash, SignedBy, &scratch{}) }
