@@ -121,13 +121,19 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	if c := p.Commit(); c != nil {
 		a.Commit = &c.Hash
 	}
-	for _, v := range p.Versions {
-		a.Versions = append(a.Versions, versionEntry{
+	a.Versions = versionEntries(p.View)
+	return a
+}
+
+// versionEntries lists the versions of a page in conflict.
+func versionEntries(v *page.View) (list []versionEntry) {
+	for _, v := range v.Versions {
+		list = append(list, versionEntry{
 			Heads: v.Heads, Deleted: v.Deleted, Text: string(v.Text),
 			Author: v.Commit.Author.Name, Time: unixTime(v.Commit.Author.Time),
 		})
 	}
-	return a
+	return list
 }
 
 // spread says how far a commit has come.

@@ -37,11 +37,7 @@ func (h *Handler) editPage(w http.ResponseWriter, r *http.Request, name page.Nam
 		show.Notices = []web.Notice{{Class: "warn", Text: fmt.Sprintf("This page has %d versions that could not be united. Write the text that shall stay; saving it resolves the conflict.", p.Distinct)}}
 		show.Clash = &web.Clash{}
 		for _, v := range p.Versions {
-			side := web.Side{Title: "Version " + v.Commit.Hash.String()[:10] + " by " + v.Commit.Author.Name, Text: string(v.Text)}
-			if v.Deleted {
-				side.Title += " deletes the page"
-			}
-			show.Clash.Sides = append(show.Clash.Sides, side)
+			show.Clash.Sides = append(show.Clash.Sides, sideOf(v))
 		}
 		if len(p.Versions) == 2 && !p.Versions[0].Deleted && !p.Versions[1].Deleted {
 			show.Merged = merge.Three("", string(p.Versions[0].Text), string(p.Versions[1].Text)).
@@ -72,13 +68,28 @@ func (h *Handler) fillIn(show *web.Edit, f *pageForm) {
 	show.Summary, show.Author = f.values.Get("summary"), f.values.Get("author")
 }
 
-// showConflict shows both texts of a clash; saving again is on top of theirs.
-func showConflict(show *web.Edit, c *page.ConflictError) {
-	theirs := web.Side{Title: "Theirs: the page as it is now", Text: string(c.Current.Text)}
-	if !c.Current.Live {
-		theirs.Title = "Theirs: the page was deleted"
+// sideOf shows one version of a page in conflict.
+func sideOf(v page.Version) web.Side {
+	side := web.Side{Title: "Version " + v.Commit.Hash.String()[:10] + " by " + v.Commit.Author.Name, Text: string(v.Text)}
+	if v.Deleted {
+		side.Title += " deletes the page"
 	}
-	show.Clash = &web.Clash{Sides: []web.Side{theirs}}
+	return side
+}
+
+// showConflict shows the texts of a clash; saving again is on top of theirs.
+func showConflict(show *web.Edit, c *page.ConflictError) {
+	show.Clash = &web.Clash{}
+	for _, v := range c.Unseen {
+		show.Clash.Sides = append(show.Clash.Sides, sideOf(v))
+	}
+	if len(c.Unseen) == 0 {
+		theirs := web.Side{Title: "Theirs: the page as it is now", Text: string(c.Current.Text)}
+		if !c.Current.Live {
+			theirs.Title = "Theirs: the page was deleted"
+		}
+		show.Clash.Sides = append(show.Clash.Sides, theirs)
+	}
 	if c.Base != nil {
 		show.Clash.Sides = append(show.Clash.Sides, web.Side{Title: "Before: what both began with", Text: string(c.Base)})
 	}
@@ -210,6 +221,9 @@ func (h *Handler) failEdit(w http.ResponseWriter, r *http.Request, f *pageForm, 
 	}
 	if conflict, ok := errors.AsType[*page.ConflictError](err); ok {
 		notice.Text = "Not saved yet: others changed the same lines while you wrote. Your text is still below. Put into it what you want to keep of theirs, and save again."
+		if n := conflict.Current.Distinct; conflict.Current.Conflict {
+			notice.Text = fmt.Sprintf("Not saved yet: this page has %d versions by now that could not be united. Your text is still below. Put into it what you want to keep of those above, and save again: that resolves the conflict.", n)
+		}
 		showConflict(show, conflict)
 	}
 	if errors.Is(err, page.ErrUnknownBase) {

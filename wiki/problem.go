@@ -64,6 +64,8 @@ type conflictTexts struct {
 	Yours   *string        `json:"yours"`   // null: you asked to delete it
 	Marked  string         `json:"merged_with_markers"`
 	Heads   []storage.Hash `json:"heads"`
+	// Versions are all of the page as it is now, if that is a conflict.
+	Versions []versionEntry `json:"versions,omitempty"`
 }
 
 // problemOf says what err means to the client: status, code, words.
@@ -112,10 +114,15 @@ func describe(err error) *problem {
 		return &problem{Status: 405, Code: "bad_method", Detail: method.Error()}
 	}
 	if conflict, ok := errors.AsType[*page.ConflictError](err); ok {
-		return &problem{
-			Status: 409, Code: "conflict", conflictTexts: textsOf(conflict),
-			Next: "unite yours and current, and save with base set to heads",
+		next := "unite yours and current, and save with base set to heads"
+		if conflict.Current.Conflict {
+			next = "unite yours and all versions, and save with base set to heads"
+		} else if !conflict.Current.Live {
+			next = "the page was deleted; to save your text all the same set base to heads"
+		} else if conflict.Deletes {
+			next = "read current; to delete the page all the same set base to heads"
 		}
+		return &problem{Status: 409, Code: "conflict", conflictTexts: textsOf(conflict), Next: next}
 	}
 	if conflict, ok := errors.AsType[*page.FileConflictError](err); ok {
 		return &problem{
@@ -171,7 +178,7 @@ var problemTable = []struct {
 }
 
 func textsOf(e *page.ConflictError) *conflictTexts {
-	texts := &conflictTexts{Marked: e.Marked, Heads: e.Current.Heads}
+	texts := &conflictTexts{Marked: e.Marked, Heads: e.Current.Heads, Versions: versionEntries(e.Current)}
 	if e.Base != nil {
 		texts.Base = new(string(e.Base))
 	}

@@ -131,3 +131,48 @@ func TestErrorsQuote(t *testing.T) {
 		}
 	}
 }
+
+// TestConflictOnAConflict: who edits one of two versions that clash, or deletes it,
+// or began before both, is shown each version that the page has by now, since saving
+// on its heads takes the place of all of them.
+func TestConflictOnAConflict(t *testing.T) {
+	w := newWorld(t, nil)
+	base := w.put("Page", five)
+	ann, ben := w.forkBy("Page", base, "ann\n2\n3\n4\n5\n", "ben\n2\n3\n4\n5\n")
+	for _, seen := range []string{base, ann, ben} {
+		for _, what := range []string{"edit", "delete", "form"} {
+			mine := "mine\n2\n3\n4\n5\n"
+			unseen := map[string]bool{"ann": seen != ann, "ben": seen != ben}
+			var shown string
+			switch what {
+			case "form":
+				answer := w.form("/Page", "text", mine, "base", seen, "action", "save")
+				wantStatus(t, answer, 409)
+				shown = answer.Body.String()
+			default:
+				answer := w.json("PUT", api+"pages/Page", fields{"text": mine, "base": []string{seen}})
+				if what == "delete" {
+					answer = w.do("DELETE", api+"pages/Page?base="+seen, "")
+				}
+				wantStatus(t, answer, 409)
+				got := decode(t, answer)
+				shown = got["merged_with_markers"].(string)
+				if versions := got["versions"].([]any); len(versions) != 2 || len(got["heads"].([]any)) != 2 {
+					t.Errorf("%s on %.8s: %d versions", what, seen, len(versions))
+				}
+				if what == "edit" && !strings.Contains(shown, "mine\n") {
+					t.Errorf("%s on %.8s: own text is not in %q", what, seen, shown)
+				}
+			}
+			for text, must := range unseen {
+				if must && !strings.Contains(shown, text+"\n") {
+					t.Errorf("%s on %.8s: the text of %s is not in %q", what, seen, text, shown)
+				}
+			}
+		}
+	}
+	saved := w.json("PUT", api+"pages/Page", fields{"text": "all\n", "base": []string{ann, ben}})
+	if wantStatus(t, saved, 200); len(decode(t, saved)["heads"].([]any)) != 1 {
+		t.Error("an edit that names both resolves the conflict")
+	}
+}

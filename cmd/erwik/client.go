@@ -30,6 +30,10 @@ type problem struct {
 	Current *string  `json:"current"`
 	Yours   *string  `json:"yours"`
 	Merged  *string  `json:"merged_with_markers"`
+
+	Versions []struct {
+		Heads []string `json:"heads"`
+	} `json:"versions"`
 }
 
 func (p *problem) Error() string {

@@ -29,6 +29,12 @@ func (a *app) hint(p *problem, address string) string {
 		if isFile {
 			return "save it with --base " + heads + ", or under another name"
 		}
+		switch {
+		case p.Yours == nil:
+			return "see what is there: erwik page get PATH; to delete it all the same: --base " + heads
+		case len(p.Versions) > 0:
+			return fmt.Sprintf("the page has %d versions that clash: erwik page get --json PATH prints them; unite your text with them, and save with --base %s", len(p.Versions), heads)
+		}
 		return "unite your text with what erwik page get prints, and save with --base " + heads
 	}
 	return p.Next

@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -58,20 +59,25 @@ func (e *EditError) Error() string { return fmt.Sprintf("%q is refused: %s", e.F
 // holds all the texts, so that nobody has lost anything.
 type ConflictError struct {
 	Name    Name
-	Base    []byte // nil: the editor saw no page
-	Current *View  // what readers see now
-	Yours   []byte // nil: you asked to delete the page
+	Base    []byte    // nil: the editor saw no page
+	Current *View     // what readers see now
+	Unseen  []Version // if that is a conflict: its versions that the editor had not seen
+	Yours   []byte    // nil: you asked to delete the page
 	Deletes bool
-	Marked  string // both texts in one, with conflict markers
+	Marked  string // the texts in one, with conflict markers; of unseen versions those that maxMarked has room for
 }
+
+// maxMarked bounds a text with conflict markers, in bytes.
+const maxMarked = 4 * MaxText
 
 // Error says what to do.
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("page %q was changed by others since you read it, and your edit clashes with theirs: unite the two texts and save again on the current heads", e.Name)
 }
 
-// newConflict describes the clash of an edit with the view cur.
-func newConflict(e *Edit, base []byte, cur *View) *ConflictError {
+// newConflict describes the clash of an edit with the view cur, of whose heads
+// newer were not seen by the editor.
+func newConflict(e *Edit, base []byte, cur *View, newer []storage.Hash) *ConflictError {
 	c := &ConflictError{Name: e.Name, Base: base, Current: cur, Yours: e.Text, Deletes: e.Delete}
 	if e.Delete {
 		c.Yours = nil
@@ -80,7 +86,22 @@ func newConflict(e *Edit, base []byte, cur *View) *ConflictError {
 	if cur.Live {
 		theirs = cur.Text
 	}
-	c.Marked = merge.Three(string(base), string(c.Yours), string(theirs)).WithMarkers("yours", "current")
+	if !cur.Conflict {
+		c.Marked = merge.Three(string(base), string(c.Yours), string(theirs)).WithMarkers("yours", "current")
+		return c
+	}
+	c.Marked = string(c.Yours)
+	above := "yours"
+	for _, v := range cur.Versions {
+		if !slices.ContainsFunc(v.Heads, func(h storage.Hash) bool { return slices.Contains(newer, h) }) {
+			continue
+		}
+		c.Unseen = append(c.Unseen, v)
+		if !v.Deleted && len(c.Marked)+len(v.Text) <= maxMarked {
+			c.Marked = merge.Three(string(base), c.Marked, string(v.Text)).WithMarkers(above, v.Commit.Hash.String()[:10])
+			above = "above"
+		}
+	}
 	return c
 }
 

@@ -240,7 +240,7 @@ func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, e
 		baseText = base.Text
 	}
 	if e.Delete || !cur.Live || !base.Live {
-		return nil, newConflict(e, baseText, cur)
+		return nil, newConflict(e, baseText, cur, newer)
 	}
 	var text []byte
 	clean := false
@@ -261,7 +261,7 @@ func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, e
 		}
 	}
 	if !clean {
-		return nil, newConflict(e, baseText, cur)
+		return nil, newConflict(e, baseText, cur, newer)
 	}
 	if err := checkText(text); err != nil {
 		return nil, err
