@@ -60,8 +60,7 @@ func (h *Handler) apiPages(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	query := r.URL.Query()
-	pages, next, err := h.pages.Pages(query.Get("prefix"), query.Get("cursor"), limit)
+	pages, next, err := h.listPages(r, limit)
 	if err != nil {
 		return err
 	}
@@ -78,6 +77,42 @@ func (h *Handler) apiPages(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return answerJSON(w, r, http.StatusOK, listOf(items, next))
+}
+
+// listPages lists pages as the query says: those that were changed last first,
+// or by name, which leaves none out that is edited meanwhile.
+func (h *Handler) listPages(r *http.Request, limit int) (pages []page.Listed, next string, err error) {
+	query := r.URL.Query()
+	switch order := query.Get("order"); order {
+	case "name":
+		return h.pages.Pages(query.Get("prefix"), query.Get("cursor"), limit)
+	case "", "newest":
+		before, err := arrivalOf(r)
+		if err != nil {
+			return nil, "", err
+		}
+		pages, before, err = h.pages.NewestPages(query.Get("prefix"), before, limit)
+		return pages, cursorOf(before), err
+	default:
+		return nil, "", badRequest("order", "%.40q is none of newest, name", order)
+	}
+}
+
+// upTo cuts a list, of which one more than limit was asked for, and returns the
+// cursor to go on with, empty at the end.
+func upTo(limit int, revisions []storage.Revision) ([]storage.Revision, string) {
+	if len(revisions) <= limit {
+		return revisions, ""
+	}
+	return revisions[:limit], cursorOf(revisions[limit-1].Arrival)
+}
+
+// cursorOf is the cursor that goes on before an arrival, none for 0.
+func cursorOf(arrival uint64) string {
+	if arrival == 0 {
+		return ""
+	}
+	return strconv.FormatUint(arrival, 10)
 }
 
 // revisionEntry is a revision in a list.
@@ -126,15 +161,6 @@ func revisionEntries(revisions []storage.Revision) []revisionEntry {
 	return items
 }
 
-// nextArrival is the cursor after a full list, empty after one that was not
-// filled.
-func nextArrival(revisions []storage.Revision, limit int) string {
-	if len(revisions) < limit {
-		return ""
-	}
-	return strconv.FormatUint(revisions[len(revisions)-1].Arrival, 10)
-}
-
 func (h *Handler) apiHistory(w http.ResponseWriter, r *http.Request) error {
 	if raw, isFile := strings.CutPrefix(mux.Vars(r)["path"], page.FilesFolder); isFile {
 		return h.fileHistory(w, r, raw)
@@ -180,11 +206,12 @@ func (h *Handler) revisionList(w http.ResponseWriter, r *http.Request, list func
 	if err != nil {
 		return err
 	}
-	revisions, err := list(before, limit)
+	revisions, err := list(before, limit+1)
 	if err != nil {
 		return err
 	}
-	return answerJSON(w, r, http.StatusOK, listOf(revisionEntries(revisions), nextArrival(revisions, limit)))
+	revisions, next := upTo(limit, revisions)
+	return answerJSON(w, r, http.StatusOK, listOf(revisionEntries(revisions), next))
 }
 
 // revisionOf reads a revision's hash in a query; empty is zero.
@@ -236,7 +263,11 @@ func (h *Handler) apiConflicts(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	pages, next, err := h.pages.Conflicts(r.URL.Query().Get("cursor"), limit)
+	before, err := arrivalOf(r)
+	if err != nil {
+		return err
+	}
+	pages, next, err := h.pages.NewestConflicts(before, limit)
 	if err != nil {
 		return err
 	}
@@ -252,7 +283,7 @@ func (h *Handler) apiConflicts(w http.ResponseWriter, r *http.Request) error {
 		newest := p.Newest()
 		items[i] = item{p.Name, p.Heads, p.Distinct, newest.Author.Name, unixTime(newest.Author.Time)}
 	}
-	return answerJSON(w, r, http.StatusOK, listOf(items, next))
+	return answerJSON(w, r, http.StatusOK, listOf(items, cursorOf(next)))
 }
 
 func (h *Handler) apiCommit(w http.ResponseWriter, r *http.Request) error {

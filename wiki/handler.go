@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gorilla/mux"
+
 	"github.com/erwik/erwik/storage"
 	"github.com/erwik/erwik/wiki/markdown"
 	"github.com/erwik/erwik/wiki/metrics"
@@ -38,7 +40,7 @@ type Handler struct {
 	answerBytes atomic.Int64  // of large answers that are being sent
 	bodies      chan struct{} // a place for each large body that is read
 	renders     chan struct{} // a place for each page that is rendered
-	router      http.Handler
+	router      *mux.Router
 	log         *slog.Logger
 	clock       func() time.Time
 	node        storage.NodeID

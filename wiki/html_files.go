@@ -60,10 +60,11 @@ func (h *Handler) filePage(w http.ResponseWriter, r *http.Request, name page.Fil
 	if err != nil {
 		return err
 	}
-	revisions, err := h.pages.FileHistory(name, before, historyLength)
+	revisions, err := h.pages.FileHistory(name, before, historyLength+1)
 	if err != nil {
 		return err
 	}
+	revisions, next := upTo(historyLength, revisions)
 	f, err := h.pages.File(name)
 	if err != nil {
 		return err
@@ -86,7 +87,7 @@ func (h *Handler) filePage(w http.ResponseWriter, r *http.Request, name page.Fil
 		row.Current = isHead(f.Heads, c.Hash)
 		show.Items = append(show.Items, row)
 	}
-	if next := nextArrival(revisions, historyLength); next != "" {
+	if next != "" {
 		show.NextURL = show.URL + "?history&cursor=" + next
 	}
 	return answerPage(w, r, http.StatusOK, show, h.web.File)

@@ -21,10 +21,11 @@ func (h *Handler) historyPage(w http.ResponseWriter, r *http.Request, name page.
 	if err != nil {
 		return err
 	}
-	revisions, err := h.pages.History(name, before, historyLength)
+	revisions, err := h.pages.History(name, before, historyLength+1)
 	if err != nil {
 		return err
 	}
+	revisions, next := upTo(historyLength, revisions)
 	p, err := h.pages.Page(name)
 	if err != nil {
 		return err
@@ -38,7 +39,7 @@ func (h *Handler) historyPage(w http.ResponseWriter, r *http.Request, name page.
 		rev.PickFrom = i == 1 || len(revisions) == 1
 		show.Items = append(show.Items, rev)
 	}
-	if next := nextArrival(revisions, historyLength); next != "" {
+	if next != "" {
 		show.NextURL = pageURL(name) + "?history&cursor=" + next
 	}
 	status := http.StatusOK
@@ -100,10 +101,11 @@ func (h *Handler) recentPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	revisions, err := h.pages.Recent(before, historyLength)
+	revisions, err := h.pages.Recent(before, historyLength+1)
 	if err != nil {
 		return err
 	}
+	revisions, next := upTo(historyLength, revisions)
 	show := &web.Recent{Chrome: h.chrome("Recent changes")}
 	show.Chrome.Active, show.Chrome.NoIndex = "recent", true
 	for _, c := range revisions {
@@ -114,7 +116,7 @@ func (h *Handler) recentPage(w http.ResponseWriter, r *http.Request) error {
 		day := &show.Days[len(show.Days)-1]
 		day.Items = append(day.Items, rev)
 	}
-	if next := nextArrival(revisions, historyLength); next != "" {
+	if next != "" {
 		show.NextURL = "/-/recent?cursor=" + next
 	}
 	return answerPage(w, r, http.StatusOK, show, h.web.Recent)

@@ -48,10 +48,19 @@ func TestLists(t *testing.T) {
 	w.put("docs/gone", "x\n")
 	wantStatus(t, w.do("DELETE", api+"pages/docs/gone?base=current", ""), 200)
 
-	want := []string{"docs/p0", "docs/p1", "docs/p2", "docs/p3", "docs/p4", "docs/p5", "docs/p6"}
-	for _, limit := range []int{1, 2, 7, 100} {
-		if got := w.all(fmt.Sprintf("%spages?prefix=docs/&limit=%d", api, limit), "path"); !slices.Equal(got, want) {
-			t.Errorf("limit %d: %v, want %v", limit, got, want)
+	byName := []string{"docs/p0", "docs/p1", "docs/p2", "docs/p3", "docs/p4", "docs/p5", "docs/p6"}
+	newest := []string{"docs/p0", "docs/p6", "docs/p5", "docs/p4", "docs/p3", "docs/p2", "docs/p1"}
+	for _, limit := range []int{1, 2, 6, 7, 100} {
+		if got := w.all(fmt.Sprintf("%spages?prefix=docs/&limit=%d", api, limit), "path"); !slices.Equal(got, newest) {
+			t.Errorf("limit %d: %v, want %v", limit, got, newest)
+		}
+		if got := w.all(fmt.Sprintf("%spages?prefix=docs/&order=name&limit=%d", api, limit), "path"); !slices.Equal(got, byName) {
+			t.Errorf("limit %d: %v, want %v", limit, got, byName)
+		}
+	}
+	for _, whole := range []string{"pages?prefix=docs/&limit=7", "pages?prefix=docs/&order=name&limit=7", "history/docs/p0?limit=4", "recent?limit=13"} {
+		if list := decode(t, w.get(api+whole)); list["next"] != nil {
+			t.Errorf("%s: a list that is whole goes on at %v", whole, list["next"])
 		}
 	}
 	if got := w.all(api+"pages?limit=3", "path"); len(got) != 8 {
@@ -65,7 +74,7 @@ func TestLists(t *testing.T) {
 	if len(recent) != 13 || recent[0] != "docs/gone" || recent[2] != "Other" {
 		t.Errorf("recent %v", recent)
 	}
-	for _, bad := range []string{"pages?limit=0", "pages?limit=x", "recent?cursor=x", "recent?cursor=0", "history/docs/p0?cursor=-1"} {
+	for _, bad := range []string{"pages?limit=0", "pages?limit=x", "pages?cursor=x", "pages?order=x", "pages?prefix=%zz", "recent?cursor=x", "recent?cursor=0", "history/docs/p0?cursor=-1"} {
 		wantStatus(t, w.get(api+bad), 400)
 	}
 	wantStatus(t, w.get(api+"history/Never"), 404)
@@ -80,7 +89,7 @@ func TestConflictsListGoesOn(t *testing.T) {
 		w.fork(page.Name(fmt.Sprintf("c%d", i)), "", "A\n", "B\n")
 		w.fork(page.Name(fmt.Sprintf("same%d", i)), "", "A\n", "A\n")
 	}
-	want := []string{"c0", "c1", "c2", "c3", "c4"}
+	want := []string{"c4", "c3", "c2", "c1", "c0"} // the newest first
 	for _, limit := range []int{1, 2, 5, 50} {
 		if got := w.all(fmt.Sprintf("%sconflicts?limit=%d", api, limit), "path"); !slices.Equal(got, want) {
 			t.Errorf("limit %d: %v, want %v", limit, got, want)

@@ -28,6 +28,9 @@ type Route struct {
 // eventsPath is the stream of live events.
 const eventsPath = apiPrefix + "v1/events"
 
+// restPath is what is the wiki's own, and nothing.
+const restPath = "/-/{rest:(?s:.*)}"
+
 // apiPrefix begins the addresses whose errors are problem+json.
 const apiPrefix = "/-/api/"
 
@@ -43,7 +46,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 	const v1 = apiPrefix + "v1/"
 	rows := []row{
 		{v1 + "pages", methods{"GET": h.apiPages}},
-		{v1 + "pages/{path:(?s:.+)}", methods{"GET": h.apiGet, "PUT": h.apiPut, "DELETE": h.apiDelete}},
+		{v1 + "pages/{path:(?s:.*)}", methods{"GET": h.apiGet, "PUT": h.apiPut, "DELETE": h.apiDelete}},
 		{v1 + "move", methods{"POST": h.apiMove}},
 		{v1 + "revert", methods{"POST": h.apiRevert}},
 		{v1 + "preview", methods{"POST": h.apiPreview}},
@@ -74,7 +77,7 @@ func (h *Handler) table(calls map[string]OperatorCall) []struct {
 		row{"/-/healthz", methods{"GET": h.healthz}},
 		row{"/-/readyz", methods{"GET": h.readyz}},
 		row{"/-/metrics", methods{"GET": h.serveMetrics}},
-		row{"/-/{rest:(?s:.*)}", methods{"GET": h.nothing, "POST": h.nothing, "PUT": h.nothing, "DELETE": h.nothing}},
+		row{restPath, methods{"GET": h.nothing, "POST": h.nothing, "PUT": h.nothing, "DELETE": h.nothing}},
 		row{"/-", methods{"GET": h.nothing}},
 		row{"/robots.txt", methods{"GET": h.robots}},
 		row{"/{page:(?s:.*)}", methods{"GET": h.page, "POST": h.pagePost}},
@@ -93,7 +96,7 @@ func (h *Handler) Routes() []Route {
 // routes builds the router. Paths are decoded once, by net/http; the router
 // neither cleans nor redirects them, since page.ParseName decides what a name
 // may be.
-func (h *Handler) routes(calls map[string]OperatorCall) http.Handler {
+func (h *Handler) routes(calls map[string]OperatorCall) *mux.Router {
 	router := mux.NewRouter().SkipClean(true)
 	for _, row := range h.table(calls) {
 		router.Path(row.path).Handler(h.dispatch(row.path, row.methods))
@@ -127,6 +130,8 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 			err = &methodError{r.Method, allow}
 		case protection.Check(r) != nil:
 			err = errCrossOrigin
+		case strings.Contains(r.URL.RawQuery, "%") && badQuery(r):
+			err = badRequest("query", "%.200q has a %% that is not followed by two hex digits", r.URL.RawQuery)
 		case strings.HasPrefix(r.URL.Path, apiPrefix) && strings.HasSuffix(r.URL.Path, "/") && strings.Trim(mux.Vars(r)["path"], "/") != "":
 			toBarePath(w, r)
 		default:
@@ -141,6 +146,13 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		}
 		count.Done(r.Method, cmp.Or(w.code, http.StatusOK), took)
 	})
+}
+
+// badQuery reports whether a query can't be read. Of such a one the rest would
+// be obeyed, and that is not what was asked for.
+func badQuery(r *http.Request) bool {
+	_, err := url.ParseQuery(r.URL.RawQuery)
+	return err != nil
 }
 
 // toBarePath sends a client to the same address without the slashes at its end.
@@ -198,7 +210,25 @@ func (h *Handler) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.failPage(w, r, err)
 }
 
-func (h *Handler) nothing(http.ResponseWriter, *http.Request) error { return errNoRoute }
+// nothing answers for addresses of the wiki's own at which nothing is, but where
+// something is without the slashes at the end.
+func (h *Handler) nothing(w http.ResponseWriter, r *http.Request) error {
+	if bare := strings.TrimRight(r.URL.Path, "/"); bare != r.URL.Path && h.leads(bare) {
+		toBarePath(w, r)
+		return nil
+	}
+	return errNoRoute
+}
+
+// leads reports whether something is at an address of the wiki's own.
+func (h *Handler) leads(path string) bool {
+	var found mux.RouteMatch
+	if !strings.HasPrefix(path, "/-/") || !h.router.Match(&http.Request{Method: http.MethodGet, URL: &url.URL{Path: path}}, &found) || found.Route == nil {
+		return false
+	}
+	template, err := found.Route.GetPathTemplate()
+	return err == nil && template != restPath
+}
 
 func (h *Handler) toFiles(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, filesPath, http.StatusPermanentRedirect)

@@ -16,7 +16,7 @@ import (
 // sample returns an address of a route.
 func sample(route string) string {
 	for pattern, value := range map[string]string{
-		"{path:(?s:.+)}": "Page", "{page:(?s:.*)}": "Page", "{rest:(?s:.*)}": "none", "{file:(?s:.+)}": "none",
+		"{path:(?s:.+)}": "Page", "{path:(?s:.*)}": "Page", "{page:(?s:.*)}": "Page", "{rest:(?s:.*)}": "none", "{file:(?s:.+)}": "none",
 		"{what:nodes|links|routes|graph}": "nodes", "{hash}": strings.Repeat("1", 40),
 	} {
 		route = strings.ReplaceAll(route, pattern, value)

@@ -91,7 +91,7 @@ func TestRevisionThatDeletes(t *testing.T) {
 func TestSlashesAtTheEnd(t *testing.T) {
 	w := newWorld(t, nil)
 	w.put("Page", five)
-	for _, path := range []string{api + "pages/Page/", api + "history/Page//", api + "diff/Page/?to=x"} {
+	for _, path := range []string{api + "pages/Page/", api + "history/Page//", api + "diff/Page/?to=x", api + "recent/", api + "network/nodes/", "/-/recent/?cursor=3", "/-/mesh/"} {
 		answer := w.get(path)
 		wantStatus(t, answer, 308)
 		want := strings.Replace(strings.Replace(path, "//", "/", 1), "/?", "?", 1)
@@ -99,7 +99,7 @@ func TestSlashesAtTheEnd(t *testing.T) {
 			t.Errorf("%s leads to %s", path, got)
 		}
 	}
-	for _, path := range []string{"pages/", "pages//", "pages/%2F", "recent/"} { // no name is no list
+	for _, path := range []string{"pages/", "pages//", "pages/%2F", "nothing/"} { // no name is no list
 		if code := w.get(api + path).Code; code != 400 && code != 404 {
 			t.Errorf("%s: %d", path, code)
 		}

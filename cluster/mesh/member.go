@@ -158,9 +158,15 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		c.drop(from, DropSignature)
 		return
 	}
-	if c.acceptRecord(from, r) {
-		c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from, false)
+	old := c.nodes.byID[r.ID]
+	anew := old != nil && old.record != nil
+	if !c.acceptRecord(from, r) {
+		return
 	}
+	if anew && c.watching { // of a node that came back, or moved, no event is told: its record goes round in tables
+		c.out.Events = append(c.out.Events, events.NewNeighbor(r.ID, r))
+	}
+	c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from, false)
 }
 
 // receiveLink takes a link record from a neighbor's table.

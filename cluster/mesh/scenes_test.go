@@ -88,3 +88,28 @@ func TestHintsGoOn(t *testing.T) {
 		t.Errorf("c was told %d times that there is more to be had", hints)
 	}
 }
+
+// TestReturnIsSeen: who watches events sees a node that comes back, or that has
+// moved, with its newer record; the one that it began with came as an event or when
+// this node joined.
+func TestReturnIsSeen(t *testing.T) {
+	l := newLab(t, 1)
+	l.core.Watch(true)
+	a := l.meet(2, "a")
+	l.settle(a)
+	for _, next := range []struct {
+		incarnation uint64
+		seen        int
+	}{{2, 1}, {2, 0}, {1, 0}, {3, 1}} {
+		l.feed(a, frame{items: []item{&nodeItem{recordOf(a, "a", next.incarnation)}}})
+		seen := 0
+		for _, e := range l.out.Events {
+			if e.Type == events.TypeNewNeighbor && e.Neighbor.ID == a && e.Neighbor.Incarnation == next.incarnation {
+				seen++
+			}
+		}
+		if seen != next.seen {
+			t.Errorf("a record of incarnation %d was shown %d times, want %d", next.incarnation, seen, next.seen)
+		}
+	}
+}

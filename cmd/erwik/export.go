@@ -61,7 +61,7 @@ func (a *app) exportPages(ctx context.Context, root *os.Root) (n int, err error)
 	bar := a.progress(status.Pages, "exporting", "pages")
 	defer bar.Finish()
 	clashes := 0
-	query := url.Values{"limit": {"1000"}}
+	query := url.Values{"limit": {"1000"}, "order": {"name"}} // an edit meanwhile moves no page
 	for {
 		var list struct {
 			Items []struct {

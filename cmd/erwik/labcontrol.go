@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +66,11 @@ func (l *lab) command(w http.ResponseWriter, r *http.Request) {
 	case "start":
 		err = l.start(what)
 	case "list":
+		if what == "json" {
+			w.Header().Set("Content-Type", "application/json")
+			json.NewEncoder(w).Encode(l.facts())
+			return
+		}
 	default:
 		err = fmt.Errorf("unknown command %q", verb)
 	}
@@ -89,12 +95,20 @@ func (a *app) labControls() []*cobra.Command {
 		}
 		return c
 	}
+	list := control("list", "", "List the nodes of the running lab", "")
+	list.RunE = func(c *cobra.Command, _ []string) error {
+		if a.json {
+			return a.labAsk(c.Context(), "list", "json")
+		}
+		return a.labAsk(c.Context(), "list", "")
+	}
+	list.Flags().BoolVar(&a.json, "json", false, "print JSON")
 	return []*cobra.Command{
 		control("cut", "LINK", "Cut a link of the running lab", "cut e1-e3"),
 		control("mend", "LINK", "Mend a link that was cut", "mend e1-e3"),
 		control("kill", "NODE", "End a node without a word to the others", "kill e2"),
 		control("start", "NODE", "Start a node that was killed", "start e2"),
-		control("list", "", "List the nodes of the running lab", ""),
+		list,
 	}
 }
 

@@ -274,30 +274,57 @@ func (l *lab) running() (names []string) {
 
 // list prints where each node is and what each wire does.
 func (l *lab) list(w io.Writer) {
+	now := l.facts()
+	for _, n := range now.Nodes {
+		state := ""
+		if !n.Running {
+			state = "  (killed)"
+		}
+		fmt.Fprintf(w, "%s  %s%s\n", n.Name, n.URL, state)
+	}
+	for _, link := range now.Links {
+		if link.Cut {
+			fmt.Fprintf(w, "%s  cut\n", link.Link)
+		} else {
+			fmt.Fprintf(w, "%s  %s\n", link.Link, shownRate(link.BytesPerSecond))
+		}
+	}
+}
+
+// labFacts is what there is to say of a lab: its nodes, and the links that are
+// cut or slow.
+type labFacts struct {
+	Nodes []nodeFacts `json:"nodes"`
+	Links []linkFacts `json:"links"`
+}
+
+type nodeFacts struct {
+	Name    string `json:"name"`
+	URL     string `json:"url"`
+	Running bool   `json:"running"`
+}
+
+type linkFacts struct {
+	Link           string `json:"link"`
+	Cut            bool   `json:"cut"`
+	BytesPerSecond int64  `json:"bytes_per_s"` // 0: not throttled
+}
+
+func (l *lab) facts() labFacts {
+	now := labFacts{Nodes: []nodeFacts{}, Links: []linkFacts{}}
 	for _, name := range l.names {
 		l.mu.Lock()
 		home, running := l.home[name], l.nodes[name] != nil
 		l.mu.Unlock()
-		state := ""
-		if !running {
-			state = "  (killed)"
-		}
-		fmt.Fprintf(w, "%s  http://%s%s\n", name, home, state)
+		now.Nodes = append(now.Nodes, nodeFacts{name, "http://" + home, running})
 	}
-	links := make([]string, 0, len(l.wires))
-	for link := range l.wires {
-		links = append(links, link)
-	}
-	slices.Sort(links)
-	for _, link := range links {
-		wire := l.wires[link]
-		switch rate := wire.speed(); {
-		case wire.isCut():
-			fmt.Fprintf(w, "%s  cut\n", link)
-		case rate > 0:
-			fmt.Fprintf(w, "%s  %s\n", link, shownRate(rate))
+	for link, wire := range l.wires {
+		if rate, cut := wire.speed(), wire.isCut(); cut || rate > 0 {
+			now.Links = append(now.Links, linkFacts{link, cut, rate})
 		}
 	}
+	slices.SortFunc(now.Links, func(a, b linkFacts) int { return strings.Compare(a.Link, b.Link) })
+	return now
 }
 
 func shownRate(bytes int64) string {

@@ -353,7 +353,7 @@ func (a *app) pageList() *cobra.Command {
 	c := a.client(&cobra.Command{
 		Use: "ls [PREFIX]", Short: "List pages", Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			query := url.Values{"limit": {"1000"}}
+			query := url.Values{"limit": {"1000"}, "order": {"name"}}
 			if len(args) == 1 {
 				query.Set("prefix", args[0])
 			}

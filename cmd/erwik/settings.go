@@ -111,6 +111,9 @@ func (s *settings) check() error {
 	if _, port, err := net.SplitHostPort(s.listen); err != nil || !isPort(port) && port != "0" {
 		return fmt.Errorf("--listen %q: want HOST:PORT or :PORT; port 0 chooses one", s.listen)
 	}
+	if storage.CheckText(s.name) != nil {
+		return fmt.Errorf("--name %q: want at most %d bytes of UTF-8 without control characters, < or >, and no space at either end", s.name, storage.MaxIdent)
+	}
 	if s.advertise != "" && !canBeDialed(s.advertise) {
 		return fmt.Errorf("--advertise %q: want HOST:PORT, as other nodes dial it", s.advertise)
 	}
@@ -198,7 +201,7 @@ func (s *settings) secrets(getenv func(string) string, file map[string]any) erro
 		s.secret = string(text)
 	}
 	if s.secret = strings.TrimSpace(s.secret); s.secret != "" && len(s.secret) < cluster.MinSecret {
-		return fmt.Errorf("the secret has %d bytes; use at least %d, such as: head -c 24 /dev/urandom | base64", len(s.secret), cluster.MinSecret)
+		return usageError{fmt.Errorf("the secret has %d bytes; use at least %d, such as: head -c 24 /dev/urandom | base64", len(s.secret), cluster.MinSecret)}
 	}
 	if s.editTokenFile != "" {
 		text, err := os.ReadFile(s.editTokenFile)

@@ -1,8 +1,10 @@
 package page
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/erwik/erwik/storage"
@@ -54,7 +56,8 @@ func (s *Service) Recent(before uint64, limit int) ([]storage.Revision, error) {
 	return revisions, nil
 }
 
-func bound(limit int) int { return max(1, min(limit, MaxList)) }
+// bound has room for one more, by which a caller sees that a list goes on.
+func bound(limit int) int { return max(1, min(limit, MaxList+1)) }
 
 // Difference is what changed between two revisions of a page.
 type Difference struct {
@@ -113,29 +116,91 @@ type Listed struct {
 
 // Pages lists live pages whose names begin with prefix, in the order of their
 // paths, after a cursor (empty: from the first). An empty next says that the
-// list is complete.
+// list is complete. Unlike NewestPages it gives each page that is there all the
+// while, whatever is changed meanwhile.
 func (s *Service) Pages(prefix, after string, limit int) (pages []Listed, next string, err error) {
 	limit = bound(limit)
 	for looked := 0; looked < scanned; {
-		batch, err := s.store.Paths(prefix, after, limit)
+		batch, err := s.store.Paths(prefix, after, limit+1)
 		if err != nil {
 			return nil, "", fmt.Errorf("list pages: %w", err)
 		}
 		for _, p := range batch {
-			after = p.Path
 			if name, ok := NameOfPath(p.Path); ok && strings.HasPrefix(string(name), prefix) && hasText(p.Heads) {
+				if len(pages) == limit {
+					return pages, after, nil
+				}
 				pages = append(pages, Listed{name, p.Heads})
 			}
-			if len(pages) == limit {
-				return pages, after, nil
-			}
+			after = p.Path
 		}
-		if len(batch) < limit {
+		if len(batch) <= limit {
 			return pages, "", nil
 		}
 		looked += len(batch)
 	}
 	return pages, after, nil
+}
+
+// NewestPages lists live pages whose names begin with prefix, the one that was
+// changed last first, before an arrival number (0: from the newest). A next of 0
+// says that the list is complete; one with fewer pages than asked for goes on, too.
+func (s *Service) NewestPages(prefix string, before uint64, limit int) (pages []Listed, next uint64, err error) {
+	limit = bound(limit)
+	next, err = s.store.NewestPaths(prefix, before, func(p storage.PathHeads) bool {
+		name, ok := NameOfPath(p.Path)
+		if !ok || !strings.HasPrefix(string(name), prefix) || !hasText(p.Heads) {
+			return true
+		}
+		if len(pages) == limit {
+			return false
+		}
+		pages = append(pages, Listed{name, p.Heads})
+		return true
+	})
+	if err != nil {
+		return nil, 0, fmt.Errorf("list pages: %w", err)
+	}
+	if next != 0 && len(pages) == limit { // the one after the last is there, and not given
+		next = storage.PathHeads{Heads: pages[limit-1].Heads}.NewestArrival()
+	}
+	return pages, next, nil
+}
+
+// NewestConflicts is Conflicts in the order of NewestPages.
+func (s *Service) NewestConflicts(before uint64, limit int) (pages []*Page, next uint64, err error) {
+	var forked []storage.PathHeads
+	for after := ""; ; {
+		batch, err := s.store.Forked(after, scanned)
+		if err != nil {
+			return nil, 0, fmt.Errorf("list conflicts: %w", err)
+		}
+		for _, p := range batch {
+			after = p.Path
+			if before == 0 || p.NewestArrival() < before {
+				forked = append(forked, p)
+			}
+		}
+		if len(batch) < scanned {
+			break
+		}
+	}
+	slices.SortFunc(forked, func(a, b storage.PathHeads) int { return cmp.Compare(b.NewestArrival(), a.NewestArrival()) })
+	limit = bound(limit)
+	for _, p := range forked {
+		page, err := s.conflictAt(p)
+		if err != nil {
+			return nil, 0, err
+		}
+		if page == nil {
+			continue
+		}
+		if len(pages) == limit {
+			return pages, next, nil
+		}
+		pages, next = append(pages, page), p.NewestArrival()
+	}
+	return pages, 0, nil
 }
 
 func hasText(heads []storage.Head) bool {
@@ -152,24 +217,23 @@ func hasText(heads []storage.Head) bool {
 func (s *Service) Conflicts(after string, limit int) (pages []*Page, next string, err error) {
 	limit = bound(limit)
 	for looked := 0; looked < scanned; {
-		batch, err := s.store.Forked(after, limit)
+		batch, err := s.store.Forked(after, limit+1)
 		if err != nil {
 			return nil, "", fmt.Errorf("list conflicts: %w", err)
 		}
 		for _, p := range batch {
-			after = p.Path
 			page, err := s.conflictAt(p)
 			if err != nil {
 				return nil, "", err
 			}
-			if page == nil {
-				continue
-			}
-			if pages = append(pages, page); len(pages) == limit {
+			if page != nil && len(pages) == limit {
 				return pages, after, nil
 			}
+			if after = p.Path; page != nil {
+				pages = append(pages, page)
+			}
 		}
-		if len(batch) < limit {
+		if len(batch) <= limit {
 			return pages, "", nil
 		}
 		looked += len(batch)

@@ -118,28 +118,28 @@ func (s *Service) FileHistory(name FileName, before uint64, limit int) ([]storag
 func (s *Service) Files(prefix, after string, limit int) (files []*File, next string, err error) {
 	limit = bound(limit)
 	for looked := 0; looked < scanned; {
-		batch, err := s.store.Files(prefix, after, limit)
+		batch, err := s.store.Files(prefix, after, limit+1)
 		if err != nil {
 			return nil, "", fmt.Errorf("list files: %w", err)
 		}
 		for _, p := range batch {
-			after = p.Path
 			name, ok := FileOfPath(p.Path)
 			if !ok {
+				after = p.Path
 				continue
 			}
 			f, err := s.fileAt(name, p.Heads)
 			if err != nil {
 				return nil, "", err
 			}
-			if f.Live {
-				files = append(files, f)
-			}
-			if len(files) == limit {
+			if f.Live && len(files) == limit {
 				return files, after, nil
 			}
+			if after = p.Path; f.Live {
+				files = append(files, f)
+			}
 		}
-		if len(batch) < limit {
+		if len(batch) <= limit {
 			return files, "", nil
 		}
 		looked += len(batch)

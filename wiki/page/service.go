@@ -22,6 +22,7 @@ type Store interface {
 	History(path string, before uint64, limit int) ([]storage.Revision, error)
 	Recent(before uint64, limit int) ([]storage.Revision, error)
 	Paths(prefix, after string, limit int) ([]storage.PathHeads, error)
+	NewestPaths(prefix string, before uint64, fn func(storage.PathHeads) (more bool)) (next uint64, err error)
 	Forked(after string, limit int) ([]storage.PathHeads, error)
 	Imported(source, path string) (storage.Hash, bool, error)
 }

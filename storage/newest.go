@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// newestLooks is how many commits one call of NewestPaths looks at.
+const newestLooks = 200_000
+
+// NewestArrival is the arrival of the head that came last, 0 without heads.
+func (p PathHeads) NewestArrival() (newest uint64) {
+	for _, h := range p.Heads {
+		newest = max(newest, h.Arrival)
+	}
+	return newest
+}
+
+// NewestPaths hands fn paths with their heads, the one whose newest head arrived
+// last first, that begin with prefix and whose newest head arrived before the
+// given number (0: from the newest), until fn wants no more, or newestLooks commits
+// have been looked at. It returns the number to go on with, 0 at the end. It
+// walks back through what arrived, so old revisions cost a look each.
+func (s *Store) NewestPaths(prefix string, before uint64, fn func(PathHeads) (more bool)) (next uint64, err error) {
+	if !s.enter() {
+		return 0, ErrClosed
+	}
+	defer s.leave()
+	upper := []byte{keyArrival + 1}
+	if before != 0 {
+		upper = arrivalKey(nil, before)
+	}
+	it, err := s.db.NewIter(&pebble.IterOptions{LowerBound: arrivalKey(nil, 0), UpperBound: upper})
+	if err != nil {
+		return 0, s.corrupt(err)
+	}
+	seen := make(map[string]bool)
+	looked := 0
+	for ok := it.Last(); ok; ok = it.Prev() {
+		if looked++; looked > newestLooks {
+			break
+		}
+		var a arrived
+		if a, err = parseArrived(it.Value()); err != nil {
+			break
+		}
+		next = binary.BigEndian.Uint64(it.Key()[1:])
+		if a.inert || a.muted || !strings.HasPrefix(a.path, prefix) || seen[a.path] {
+			continue
+		}
+		seen[a.path] = true
+		p := PathHeads{Path: a.path}
+		if p.Heads, err = s.readHeads(a.path); err != nil {
+			break
+		}
+		if p.NewestArrival() == next && !fn(p) { // else an older revision of a path that stands before it
+			break
+		}
+	}
+	more := it.Valid()
+	if err = errors.Join(err, s.corrupt(it.Close())); err != nil {
+		return 0, fmt.Errorf("list the newest paths: %w", err)
+	}
+	if !more {
+		next = 0
+	}
+	return next, nil
+}
