@@ -60,6 +60,9 @@ func (s *Store) Receive(ctx context.Context, records []Record) (Received, error)
 	if len(fresh) == 0 {
 		return result, nil
 	}
+	if len(fresh) >= spareFrom {
+		s.spare.hold()
+	}
 	t, err := s.integrate(fresh, &result)
 	if err != nil || t == nil {
 		return result, err

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,6 +20,7 @@ type spareLogs struct {
 	stop chan struct{}
 	used chan struct{} // told when the spare has been taken
 	done sync.WaitGroup
+	held atomic.Int64 // nothing is written before, in nanoseconds of Unix
 
 	mu    sync.Mutex
 	ready bool
@@ -31,7 +33,14 @@ const (
 	// A block is written every sparePause: saves wait for the same disk.
 	spareBlock = 128 << 10
 	sparePause = 10 * time.Millisecond
+	// While many commits arrive at once nobody waits for the sync of one, and to make
+	// a spare takes 10 ms of a core: it waits until there were none for spareHold.
+	spareHold = 2 * time.Second
+	spareFrom = 32 // commits in one Receive
 )
+
+// hold puts off making a spare.
+func (l *spareLogs) hold() { l.held.Store(time.Now().Add(spareHold).UnixNano()) }
 
 // start begins to make spares at path, until close. It writes over what an
 // earlier process left there.
@@ -79,12 +88,16 @@ func (l *spareLogs) make() (ok bool) {
 	pause := time.NewTicker(sparePause)
 	defer pause.Stop()
 	zeros := make([]byte, spareBlock)
-	for at := 0; at < spareSize; at += len(zeros) {
+	for at := 0; at < spareSize; {
 		select {
 		case <-l.stop:
 			return false
-		case <-pause.C:
+		case now := <-pause.C:
+			if now.UnixNano() < l.held.Load() {
+				continue
+			}
 		}
+		at += len(zeros)
 		if _, err := f.Write(zeros); err != nil {
 			return false
 		}

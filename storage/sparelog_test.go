@@ -75,6 +75,32 @@ func TestCrashWithSpareLogs(t *testing.T) {
 	}
 }
 
+// TestSparesWait: none is made while many commits arrive, but afterwards.
+func TestSparesWait(t *testing.T) {
+	from, to := openTest(t, vfs.NewMem(), "e1"), openTest(t, roomyFS{vfs.NewMem()}, "e2")
+	if err := to.Admit(t.Context(), from.Node(), "e1"); err != nil {
+		t.Fatal(err)
+	}
+	ready := func() bool {
+		to.spare.mu.Lock()
+		defer to.spare.mu.Unlock()
+		return to.spare.ready
+	}
+	takes := time.Now() // longer than a spare of 32 blocks, were it not held
+	for i := 0; time.Since(takes) < 2*spareSize/spareBlock*sparePause; i++ {
+		var drafts []Draft
+		for j := range spareFrom {
+			drafts = append(drafts, page(fmt.Sprintf("P%d-%d.md", i, j), "text"))
+		}
+		mustSave(t, from, drafts...)
+		mustReceive(t, to, records(t, from, to.Vector()))
+	}
+	if ready() {
+		t.Error("a spare was made meanwhile")
+	}
+	eventually(t, "spare afterwards", ready)
+}
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)
