@@ -106,7 +106,7 @@ func (p *packer) restore(body []byte, log storage.LogID, hash storage.Hash) ([]b
 	if n <= 0 {
 		return nil, errChunk
 	}
-	rest, err := p.unpack(body[n:])
+	rest, err := p.unpack(nil, body[n:])
 	if err != nil {
 		return nil, err
 	}

@@ -29,12 +29,32 @@ const (
 
 var errChunk = errors.New("cluster: pulled data does not decode")
 
-// packer compresses and unpacks chunks; its parts are made at first use.
+// packer compresses and unpacks chunks; its parts are made at first use. It
+// keeps the room that they took, for the next ones: fresh memory must be
+// cleared, and a pull of a thousand commits would ask for megabytes of it.
 type packer struct {
-	once sync.Once
-	enc  *zstd.Encoder
-	dec  *zstd.Decoder
-	err  error
+	once  sync.Once
+	enc   *zstd.Encoder
+	dec   *zstd.Decoder
+	err   error
+	rooms sync.Pool // of *[]byte
+}
+
+// maxRoom is the largest room that is kept.
+const maxRoom = 4 * chunkTarget
+
+// room returns an empty slice to append to; giveBack takes it, or what it grew to.
+func (p *packer) room() []byte {
+	if b, ok := p.rooms.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return nil
+}
+
+func (p *packer) giveBack(b []byte) {
+	if 0 < cap(b) && cap(b) <= maxRoom {
+		p.rooms.Put(&b)
+	}
 }
 
 func (p *packer) init() error {
@@ -60,18 +80,19 @@ func (p *packer) pack(dst, chunk []byte) []byte {
 	return append(append(dst, chunkRaw), chunk...)
 }
 
-func (p *packer) unpack(body []byte) ([]byte, error) {
+// unpack appends what was packed to dst.
+func (p *packer) unpack(dst, body []byte) ([]byte, error) {
 	if len(body) == 0 || len(body) > maxChunk {
 		return nil, fmt.Errorf("%w: a chunk of %d bytes", errChunk, len(body))
 	}
 	switch body[0] {
 	case chunkRaw:
-		return body[1:], nil
+		return append(dst, body[1:]...), nil
 	case chunkZstd:
 		if err := p.init(); err != nil {
 			return nil, err
 		}
-		raw, err := p.dec.DecodeAll(body[1:], nil)
+		raw, err := p.dec.DecodeAll(body[1:], dst)
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", errChunk, err)
 		}

@@ -63,7 +63,7 @@ func TestChunksRoundTrip(t *testing.T) {
 		t.Errorf("deltas take %d bytes, whole texts %d", len(chunk), len(whole))
 	}
 	packed := p.pack(nil, chunk)
-	raw, err := p.unpack(packed)
+	raw, err := p.unpack(nil, packed)
 	if err != nil || !bytes.Equal(raw, chunk) {
 		t.Fatalf("unpack: %v", err)
 	}
@@ -89,11 +89,11 @@ func TestBombsAreRefused(t *testing.T) {
 	if len(bomb) > 64<<10 {
 		t.Fatalf("the bomb has %d bytes", len(bomb))
 	}
-	if _, err := p.unpack(bomb); err == nil {
+	if _, err := p.unpack(nil, bomb); err == nil {
 		t.Error("a frame that unpacks to more than the maximum was unpacked")
 	}
 	for _, b := range [][]byte{nil, {7, 1, 2}, {chunkZstd, 1, 2, 3}, make([]byte, maxChunk+1)} {
-		if _, err := p.unpack(b); err == nil {
+		if _, err := p.unpack(nil, b); err == nil {
 			t.Errorf("unpacked %d bytes of garbage", len(b))
 		}
 	}

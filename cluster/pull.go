@@ -173,7 +173,8 @@ const (
 
 // take unpacks one data frame and gives its records to the store.
 func (n *Node) take(ctx context.Context, peer storage.NodeID, body []byte, recent *contents) error {
-	chunk, err := n.packer.unpack(body)
+	chunk, err := n.packer.unpack(n.packer.room(), body)
+	defer func() { n.packer.giveBack(chunk) }()
 	if err != nil {
 		n.count("pull_chunk")
 		n.blame(peer, mesh.DropPull)

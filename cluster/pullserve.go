@@ -131,16 +131,20 @@ func (p *pullConn) answer(body []byte, id uint64, stop chan struct{}) error {
 	if body[0]&requestNoDeltas != 0 {
 		base = nil
 	}
-	var chunk []byte
+	chunk, frame := p.node.packer.room(), p.node.packer.room()
+	defer func() {
+		p.node.packer.giveBack(chunk)
+		p.node.packer.giveBack(frame)
+	}()
 	looked := false
 	flush := func() error {
-		packed := p.node.packer.pack(make([]byte, 0, len(chunk)+1), chunk)
-		if len(packed) > narrowBuffer && !looked {
+		frame = p.node.packer.pack(append(frame[:0], make([]byte, pullHead)...), chunk)
+		if len(frame) > narrowBuffer && !looked {
 			looked = true
 			p.narrow()
 		}
 		chunk = chunk[:0]
-		return p.send(frameData, id, packed)
+		return p.sendFrame(frameData, id, frame)
 	}
 	var failed error
 	err = store.Range(spans, func(r storage.Record) bool {

@@ -81,7 +81,7 @@ func (n *Node) askHeads(ctx context.Context, peer storage.NodeID, path string) (
 		return 0, nil, err
 	}
 	heads = int(f.body[1])
-	chunk, err := n.packer.unpack(f.body[2:])
+	chunk, err := n.packer.unpack(nil, f.body[2:])
 	if err != nil {
 		return 0, nil, err
 	}
