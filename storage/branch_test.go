@@ -27,7 +27,7 @@ func (e *equivocator) commit(after Record, rng *rand.Rand) Record {
 	c.Path = fmt.Sprintf("P%d.md", rng.IntN(5))
 	c.Parents, c.Generation = nil, 1
 	c.finish(content)
-	c.sign(e.s.Key())
+	c.sign(e.s.Key(), &scratch{})
 	return Record{&c, content}
 }
 

@@ -139,7 +139,7 @@ func TestInertCommitsTakeNoPlaceInLists(t *testing.T) {
 	odd := *all[1].Commit
 	odd.Kind = "odd"
 	odd.finish(all[1].Content)
-	odd.sign(a.Key())
+	odd.sign(a.Key(), &scratch{})
 	if got := mustReceive(t, b, []Record{all[0], {&odd, all[1].Content}}); got.Accepted != 2 {
 		t.Fatalf("received: %+v", got)
 	}

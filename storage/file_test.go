@@ -93,7 +93,7 @@ func goldenFile() Record {
 	}
 	r := Record{c, m.Encode()}
 	r.finish(r.Content)
-	r.sign(key)
+	r.sign(key, &scratch{})
 	return r
 }
 
@@ -382,7 +382,7 @@ func TestMalformedManifestIsInert(t *testing.T) {
 	r := records(t, a, nil)[0]
 	odd := *r.Commit
 	odd.finish([]byte("erwik file 1\nsize 9\n"))
-	odd.sign(a.Key())
+	odd.sign(a.Key(), &scratch{})
 	if got := mustReceive(t, b, []Record{{&odd, []byte("erwik file 1\nsize 9\n")}}); got.Accepted != 1 {
 		t.Fatalf("received: %+v", got)
 	}

@@ -62,7 +62,7 @@ func goldenCommits() map[string]Record {
 	}
 	for _, r := range all {
 		r.finish(r.Content)
-		r.sign(key)
+		r.sign(key, &scratch{})
 	}
 	return all
 }

@@ -176,7 +176,7 @@ func (t *tx) addDraft(d *Draft, c *Commit, before []*Commit) error {
 			return err
 		}
 	}
-	c.sign(t.s.key)
+	c.sign(t.s.key, &t.room)
 	return t.add(c, d.Content, parents, LogPlace{c.Log, c.Sequence}, true)
 }
 

@@ -290,7 +290,7 @@ func TestHostileRecordsAreRefusedByReason(t *testing.T) {
 	// a signs a second commit for its first sequence.
 	twin := *good[0].Commit
 	twin.finish([]byte("twin"))
-	twin.sign(a.Key())
+	twin.sign(a.Key(), &scratch{})
 	got := mustReceive(t, b, []Record{{&twin, []byte("twin")}})
 	if got.Forks != 1 || got.Accepted != 1 {
 		t.Errorf("equivocation: %+v", got)
@@ -321,11 +321,11 @@ func TestInertCommitsAreKept(t *testing.T) {
 	bad := *rs[0].Commit
 	bad.Kind = "proposal"
 	bad.finish(rs[0].Content)
-	bad.sign(a.Key())
+	bad.sign(a.Key(), &scratch{})
 	next := *rs[1].Commit
 	next.Previous = bad.Hash
 	next.finish(rs[1].Content)
-	next.sign(a.Key())
+	next.sign(a.Key(), &scratch{})
 	if got := mustReceive(t, b, []Record{{&bad, rs[0].Content}, {&next, rs[1].Content}}); got.Accepted != 2 {
 		t.Fatalf("got %+v", got)
 	}

@@ -44,6 +44,8 @@ type tx struct {
 	slots    map[slotKey]slot // filled here; kept only where commits are received
 
 	key, value [256]byte // room for what is being set
+	entry      []byte
+	room       scratch
 }
 
 // meta is what the rules ask of a parent.
@@ -205,8 +207,9 @@ func (t *tx) addAt(c *Commit, content []byte, parents []meta, at LogPlace, own, 
 	t.added[c.Hash] = meta{where, c.Kind, c.Generation, c.Parents}
 	key, value := &t.key, &t.value
 	set := func(k, v []byte) error { return t.batch.Set(k, v, nil) }
+	t.entry = c.AppendEntry(slices.Grow(t.entry[:0], 512))
 	err := errors.Join(
-		set(pageKey(key[:0], c.Path, partEntry, arrival), c.AppendEntry(value[:0])),
+		set(pageKey(key[:0], c.Path, partEntry, arrival), t.entry),
 		set(hashKey(key[:0], c.Hash), where.encode(value[:0])),
 		set(arrivalKey(key[:0], arrival), arrived{c.Hash, broken != nil, muted, c.Path}.encode(value[:0])),
 	)

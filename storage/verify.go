@@ -20,16 +20,15 @@ type scratch struct{ payload, signed, whole []byte }
 // ofPayload writes what the node signs, and returns where its signature belongs.
 func (room *scratch) ofPayload(c *Commit) (signatureAt int) {
 	room.payload, signatureAt = c.appendPayload(slices.Grow(room.payload[:0], 1024+len(c.Message)))
-	room.signed = appendSigned(room.signed[:0], room.payload)
+	room.signed = appendSigned(slices.Grow(room.signed[:0], 128), room.payload)
 	return signatureAt
 }
 
 // sign signs c, whose tree and sums are set, and computes its hash.
-func (c *Commit) sign(key ed25519.PrivateKey) {
-	var room scratch
+func (c *Commit) sign(key ed25519.PrivateKey, room *scratch) {
 	at := room.ofPayload(c)
 	copy(c.Signature[:], ed25519.Sign(key, room.signed))
-	c.Hash = c.hashWith(&room, at)
+	c.Hash = c.hashWith(room, at)
 }
 
 // hashWith returns the hash of the commit whose payload room holds.
