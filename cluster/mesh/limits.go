@@ -164,6 +164,8 @@ const (
 	heldFor      = 5 * time.Second        // words on links that open or close no way are told so much later while much is pulled
 	bulkFrom     = 32                     // commits, or twice the nodes of the pool where that is more: a pull of so many is much
 	caughtUp     = 500 * time.Millisecond // no pull for so long: what there was has come
+	caughtEach   = 40 * time.Millisecond  // for each node of the pool, where that is more
+	caughtMost   = 2 * time.Second        // where that ends
 	freshAfter   = 3 * time.Second        // no way to a node for so long: a link to it brings news
 	newcomerFor  = 10 * time.Second       // others may not know a node yet for so long
 	holdersEvery = TickEvery              // how long what we hold waits for company on a healthy link

@@ -270,9 +270,14 @@ func (c *Core) closePull(p *pull) {
 }
 
 // catchingUp reports whether many commits are being pulled, or were a moment ago:
-// what can wait does.
+// what can wait does. In a large mesh others have as much to pull, and are not done
+// when this node is.
 func (c *Core) catchingUp() bool {
-	return slices.ContainsFunc(c.pulls.open, c.bulk) || c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < caughtUp
+	if slices.ContainsFunc(c.pulls.open, c.bulk) {
+		return true
+	}
+	wait := min(max(caughtUp, time.Duration(len(c.nodes.order))*caughtEach), caughtMost)
+	return c.pulls.closedAt != 0 && c.now.Sub(c.pulls.closedAt) < wait
 }
 
 // bulk reports whether p asks for many commits: more than the admissions that each
