@@ -301,7 +301,7 @@ func (h *Handler) apiCommit(w http.ResponseWriter, r *http.Request) error {
 	}
 	c, err := h.store.Commit(hash)
 	if err != nil {
-		return page.ErrNoRevision
+		return errNoCommit
 	}
 	return answerJSON(w, r, http.StatusOK, struct {
 		Commit    storage.Hash   `json:"commit"`

@@ -22,6 +22,7 @@ var (
 	errNotOperator    = errors.New("wiki: the operator key is missing or wrong")
 	errCrossOrigin    = errors.New("wiki: the request comes from another site")
 	errNoRoute        = errors.New("wiki: nothing is at this address")
+	errNoCommit       = errors.New("wiki: no commit with this hash is on this node")
 	errDeletes        = errors.New("wiki: this revision deleted the page")
 	errBodyTooLarge   = errors.New("wiki: the body is too large")
 	errNotJSON        = errors.New("wiki: the body is not declared as JSON")
@@ -154,6 +155,7 @@ var problemTable = []struct {
 	{errFileTooLarge, 413, "too_large", "a file may have 64 MiB"},
 	{errFileAbsent, 503, "file_missing", "try again later, or read it from another node"},
 	{page.ErrNoRevision, 404, "no_revision", "the page's history lists its revisions"},
+	{errNoCommit, 404, "no_revision", "it may not have come yet: try again, or ask another node"},
 	{errNoRoute, 404, "not_found", ""},
 	{page.ErrUnknownBase, 409, "unknown_base", "read the page again and redo the edit on its present heads"},
 	{page.ErrPageExists, 409, "page_exists", "choose another name, or edit that page"},
@@ -204,6 +206,9 @@ func (h *Handler) logProblem(r *http.Request, p *problem, err error) {
 // failJSON answers with err as problem+json.
 func (h *Handler) failJSON(w http.ResponseWriter, r *http.Request, err error) {
 	p := problemOf(err)
+	if r.Method == http.MethodDelete && p.Status == http.StatusNotFound {
+		p.Next = "" // to create it is not what was wanted
+	}
 	h.logProblem(r, p, err)
 	body, encodeErr := json.Marshal(p)
 	if encodeErr != nil {

@@ -176,3 +176,18 @@ func TestConflictOnAConflict(t *testing.T) {
 		t.Error("an edit that names both resolves the conflict")
 	}
 }
+
+// TestNextSteps: what to do next fits what was asked for.
+func TestNextSteps(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, path := range []string{api + "pages/Gone?base=current", "/-/files/gone.txt?base=current"} {
+		answer := w.do("DELETE", path, "")
+		if wantStatus(t, answer, 404); strings.Contains(answer.Body.String(), "PUT") {
+			t.Errorf("who wants it gone is told to create it: %s", answer.Body)
+		}
+	}
+	answer := w.get(api + "commits/" + strings.Repeat("1", 40))
+	if wantStatus(t, answer, 404); !strings.Contains(answer.Body.String(), "no commit with this hash") {
+		t.Errorf("of a commit that is not there: %s", answer.Body)
+	}
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -103,6 +104,10 @@ func (a *app) openSized(ctx context.Context, method, path string, query url.Valu
 		var inner *url.Error
 		if errors.As(err, &inner) {
 			err = inner.Err
+		}
+		var untrusted *tls.CertificateVerificationError
+		if errors.As(err, &untrusted) {
+			return nil, fmt.Errorf("the certificate of %s is not trusted: %w\n  Name the file of its authority in SSL_CERT_FILE, or use the name that the certificate is for", a.node, untrusted.Err)
 		}
 		return nil, fmt.Errorf("no answer from %s: %w\n  Is the node running? Another one is chosen by --node URL or ERWIK_NODE", a.node, err)
 	}

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bufio"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -105,6 +109,19 @@ func TestOperatorKeyStaysOnThisMachine(t *testing.T) {
 		if status := run(t.Context(), args, getenv, strings.NewReader(""), &out, &errs); status != exitFailed || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: status %d, %s", node, status, errs.String())
 		}
+	}
+}
+
+// TestUntrustedCertificate: who can't check a node's certificate is told that, not that
+// the node is gone.
+func TestUntrustedCertificate(t *testing.T) {
+	node := httptest.NewTLSServer(http.NotFoundHandler())
+	node.Config.ErrorLog = log.New(io.Discard, "", 0)
+	defer node.Close()
+	var out, errs strings.Builder
+	status := run(t.Context(), []string{"status", "--node", node.URL}, func(string) string { return "" }, strings.NewReader(""), &out, &errs)
+	if status != exitFailed || !strings.Contains(errs.String(), "is not trusted") || strings.Contains(errs.String(), "running?") {
+		t.Errorf("status %d: %s", status, errs.String())
 	}
 }
 
