@@ -74,6 +74,7 @@ func TestRepairWithBans(t *testing.T) {
 			t.Errorf("seed %d: got %+v, want %+v; %d behind", seed, got, want, s.Damage().Behind)
 		}
 		checkAgainstScratch(t, s)
+		checkNewest(t, s) // late parents, hidden heads and all
 		hidden += len(s.Judged())
 	}
 	if islands < 40 || hidden < 20 {

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -48,6 +49,7 @@ type versionEntry struct {
 	Author  string         `json:"author"`
 	Time    time.Time      `json:"time"`
 	Text    string         `json:"text"`
+	LeftOut bool           `json:"left_out,omitempty"` // the text, for its length; ?rev= has it
 }
 
 // saveAnswer is what a save says.
@@ -121,17 +123,21 @@ func (h *Handler) describePage(p *page.Page) *pageAnswer {
 	if c := p.Commit(); c != nil {
 		a.Commit = &c.Hash
 	}
-	a.Versions = versionEntries(p.View)
+	a.Versions = versionEntries(p.View, math.MaxInt)
 	return a
 }
 
-// versionEntries lists the versions of a page in conflict.
-func versionEntries(v *page.View) (list []versionEntry) {
+// versionEntries lists the versions of a page in conflict; texts that would be more
+// than room bytes together are left out.
+func versionEntries(v *page.View, room int) (list []versionEntry) {
 	for _, v := range v.Versions {
-		list = append(list, versionEntry{
-			Heads: v.Heads, Deleted: v.Deleted, Text: string(v.Text),
-			Author: v.Commit.Author.Name, Time: unixTime(v.Commit.Author.Time),
-		})
+		entry := versionEntry{Heads: v.Heads, Deleted: v.Deleted, Author: v.Commit.Author.Name, Time: unixTime(v.Commit.Author.Time)}
+		if room -= len(v.Text); room >= 0 {
+			entry.Text = string(v.Text)
+		} else {
+			entry.LeftOut = true
+		}
+		list = append(list, entry)
 	}
 	return list
 }

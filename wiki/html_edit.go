@@ -80,8 +80,13 @@ func sideOf(v page.Version) web.Side {
 // showConflict shows the texts of a clash; saving again is on top of theirs.
 func showConflict(show *web.Edit, c *page.ConflictError) {
 	show.Clash = &web.Clash{}
+	room := maxClashTexts
 	for _, v := range c.Unseen {
-		show.Clash.Sides = append(show.Clash.Sides, sideOf(v))
+		side := sideOf(v)
+		if room -= len(side.Text); room < 0 {
+			side.Title, side.Text = side.Title+" is too long to be shown here", "See the page's history."
+		}
+		show.Clash.Sides = append(show.Clash.Sides, side)
 	}
 	if len(c.Unseen) == 0 {
 		theirs := web.Side{Title: "Theirs: the page as it is now", Text: string(c.Current.Text)}

@@ -58,6 +58,10 @@ type problem struct {
 	*conflictTexts
 }
 
+// maxClashTexts bounds the texts of a page's versions that a conflict answers with,
+// in bytes: beside them stand three texts, and one with all of them.
+const maxClashTexts = 4 * page.MaxText
+
 // conflictTexts is what a conflict adds to a problem.
 type conflictTexts struct {
 	Base    *string        `json:"base"`
@@ -180,7 +184,7 @@ var problemTable = []struct {
 }
 
 func textsOf(e *page.ConflictError) *conflictTexts {
-	texts := &conflictTexts{Marked: e.Marked, Heads: e.Current.Heads, Versions: versionEntries(e.Current)}
+	texts := &conflictTexts{Marked: e.Marked, Heads: e.Current.Heads, Versions: versionEntries(e.Current, maxClashTexts)}
 	if e.Base != nil {
 		texts.Base = new(string(e.Base))
 	}

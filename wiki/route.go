@@ -2,6 +2,7 @@ package wiki
 
 import (
 	"cmp"
+	"errors"
 	"maps"
 	"net/http"
 	"net/url"
@@ -152,7 +153,8 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 // be obeyed, and that is not what was asked for.
 func badQuery(r *http.Request) bool {
 	_, err := url.ParseQuery(r.URL.RawQuery)
-	return err != nil
+	var escape url.EscapeError
+	return errors.As(err, &escape)
 }
 
 // toBarePath sends a client to the same address without the slashes at its end.

@@ -2,6 +2,7 @@ package wiki_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -189,5 +190,34 @@ func TestNextSteps(t *testing.T) {
 	answer := w.get(api + "commits/" + strings.Repeat("1", 40))
 	if wantStatus(t, answer, 404); !strings.Contains(answer.Body.String(), "no commit with this hash") {
 		t.Errorf("of a commit that is not there: %s", answer.Body)
+	}
+}
+
+// TestManyLongVersions: an answer to a clash with a page of many long versions is
+// bounded, and names the texts that it leaves out.
+func TestManyLongVersions(t *testing.T) {
+	w := newWorld(t, nil)
+	base := w.put("Page", five)
+	long := strings.Repeat("word ", 160_000)
+	for i := range 5 {
+		w.forkBy("Page", base, fmt.Sprintf("a%d %s\n", i, long), fmt.Sprintf("b%d %s\n", i, long))
+	}
+	answer := w.json("PUT", api+"pages/Page", fields{"text": "mine\n", "base": []string{base}})
+	if wantStatus(t, answer, 409); answer.Body.Len() > 12*page.MaxText {
+		t.Errorf("an answer of %d bytes", answer.Body.Len())
+	}
+	whole, left := 0, 0
+	for _, v := range decode(t, answer)["versions"].([]any) {
+		if v.(fields)["left_out"] == true && v.(fields)["text"] == "" {
+			left++
+		} else if v.(fields)["text"] != "" {
+			whole++
+		}
+	}
+	if whole != 5 || left != 5 {
+		t.Errorf("%d texts, %d left out, want 5 and 5", whole, left)
+	}
+	if form := w.form("/Page", "text", "mine\n", "base", base, "action", "save"); form.Body.Len() > 12*page.MaxText || !strings.Contains(form.Body.String(), "too long to be shown here") {
+		t.Errorf("a form of %d bytes", form.Body.Len())
 	}
 }

@@ -159,14 +159,38 @@ func (c *Core) receiveRecord(from *node, r *events.Record) {
 		return
 	}
 	old := c.nodes.byID[r.ID]
-	anew := old != nil && old.record != nil
+	anew := old != nil && (old.record != nil || old.gone != nil)
 	if !c.acceptRecord(from, r) {
 		return
 	}
-	if anew && c.watching { // of a node that came back, or moved, no event is told: its record goes round in tables
-		c.out.Events = append(c.out.Events, events.NewNeighbor(r.ID, r))
+	if anew {
+		c.showReturn(r)
 	}
 	c.tellRecord(recordKey{c.nodes.byID[r.ID].slot, toSelf}, from, false)
+}
+
+// showReturn shows local readers a node that came back. When it started it had no
+// link by which to tell of itself, so its record goes round in tables, without an
+// event; the one that is made of it here is signed by nobody.
+func (c *Core) showReturn(r *events.Record) {
+	if e := events.NewNeighbor(r.ID, r); c.watching && c.unseen(&e) {
+		c.out.Events = append(c.out.Events, e)
+	}
+}
+
+// unseen reports whether readers have not been shown an event, or the record in it,
+// and takes it that they are now.
+func (c *Core) unseen(e *events.Event) bool {
+	if e.Type != events.TypeNewNeighbor {
+		return true
+	}
+	n := c.nodes.byID[e.Neighbor.ID]
+	if n == nil {
+		return true
+	}
+	was := n.shown
+	n.shown = max(was, e.Neighbor.Incarnation)
+	return was < e.Neighbor.Incarnation
 }
 
 // receiveLink takes a link record from a neighbor's table.

@@ -376,7 +376,7 @@ func (c *Core) sign(s *eventState) {
 
 // tellReaders hands an event to local readers with its full exclusion list.
 func (c *Core) tellReaders(s *eventState) {
-	if !c.watching {
+	if !c.watching || !c.unseen(&s.event) {
 		return
 	}
 	c.sign(s)

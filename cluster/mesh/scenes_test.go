@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/erwik/erwik/events"
+	"github.com/erwik/erwik/storage"
 )
 
 // Scenes are played by hand where chance brings them about too rarely.
@@ -89,19 +90,34 @@ func TestHintsGoOn(t *testing.T) {
 	}
 }
 
-// TestReturnIsSeen: who watches events sees a node that comes back, or that has
-// moved, with its newer record; the one that it began with came as an event or when
-// this node joined.
+// TestReturnIsSeen: who watches events sees once a node that comes back, that has
+// moved, or that was removed and joins again.
 func TestReturnIsSeen(t *testing.T) {
 	l := newLab(t, 1)
 	l.core.Watch(true)
-	a := l.meet(2, "a")
-	l.settle(a)
-	for _, next := range []struct {
+	a, b := l.meet(2, "a"), l.meet(3, "b")
+	l.settle(a, b)
+	record := func(incarnation uint64) item { return &nodeItem{recordOf(a, "a", incarnation)} }
+	event := func(incarnation uint64) item {
+		e := events.NewNeighbor(a, recordOf(a, "a", incarnation))
+		e.Sig = fakeSig(a, e.SignedBytes(nil))
+		return &eventItem{event: e}
+	}
+	for i, next := range []struct {
+		from        storage.NodeID
+		item        item
 		incarnation uint64
 		seen        int
-	}{{2, 1}, {2, 0}, {1, 0}, {3, 1}} {
-		l.feed(a, frame{items: []item{&nodeItem{recordOf(a, "a", next.incarnation)}}})
+	}{
+		{a, record(2), 2, 1}, {b, record(2), 2, 0}, {b, event(2), 2, 0}, {a, record(1), 1, 0},
+		{b, event(3), 3, 1}, {a, record(3), 3, 0}, {a, record(4), 4, 1}, {b, nil, 0, 0}, {b, record(5), 5, 1},
+	} {
+		if next.item == nil {
+			l.core.Forget(l.now, a)
+			l.take()
+			continue
+		}
+		l.feed(next.from, frame{items: []item{next.item}})
 		seen := 0
 		for _, e := range l.out.Events {
 			if e.Type == events.TypeNewNeighbor && e.Neighbor.ID == a && e.Neighbor.Incarnation == next.incarnation {
@@ -109,7 +125,7 @@ func TestReturnIsSeen(t *testing.T) {
 			}
 		}
 		if seen != next.seen {
-			t.Errorf("a record of incarnation %d was shown %d times, want %d", next.incarnation, seen, next.seen)
+			t.Errorf("step %d: incarnation %d was shown %d times, want %d", i, next.incarnation, seen, next.seen)
 		}
 	}
 }

@@ -20,6 +20,7 @@ type node struct {
 	id     storage.NodeID
 	record *events.Record // nil until known
 	gone   *events.Event  // tombstone: it was removed from the pool
+	shown  uint64         // incarnation of the newest record that local readers were shown
 
 	out     []word // its side of its links, ascending by slot of the other end
 	row     uint64 // hash of record, tombstone and out

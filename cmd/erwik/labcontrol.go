@@ -130,7 +130,7 @@ func (a *app) labAsk(ctx context.Context, verb, what string) error {
 		return fmt.Errorf("no lab runs here (%w). Start one: erwik lab --keep", err)
 	}
 	defer answer.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(answer.Body, 64<<10))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
 		return fmt.Errorf("read the lab's answer: %w", err)
 	}

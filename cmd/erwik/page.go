@@ -397,26 +397,40 @@ func (a *app) conflictsCommand() *cobra.Command {
 	return a.client(&cobra.Command{
 		Use: "conflicts", Short: "List pages whose versions clash", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			var list struct {
-				Items []struct {
-					Path     string    `json:"path"`
-					Versions int       `json:"versions"`
-					Author   string    `json:"author"`
-					Time     time.Time `json:"time"`
-				} `json:"items"`
+			type item struct {
+				Path     string    `json:"path"`
+				Versions int       `json:"versions"`
+				Author   string    `json:"author"`
+				Time     time.Time `json:"time"`
 			}
-			raw, err := a.get(c.Context(), "conflicts", url.Values{"limit": {"1000"}}, &list)
-			if err != nil {
-				return err
+			all := struct {
+				Items []json.RawMessage `json:"items"`
+				Next  *string           `json:"next"`
+			}{Items: []json.RawMessage{}}
+			query := url.Values{"limit": {"1000"}}
+			for more := true; more; {
+				list := all
+				list.Items = nil
+				if _, err := a.get(c.Context(), "conflicts", query, &list); err != nil {
+					return err
+				}
+				all.Items = append(all.Items, list.Items...)
+				if more = list.Next != nil; more {
+					query.Set("cursor", *list.Next)
+				}
 			}
 			if a.json {
-				return a.printJSON(raw)
+				return a.printJSON(all)
 			}
-			if len(list.Items) == 0 {
+			if len(all.Items) == 0 {
 				fmt.Fprintln(a.stderr, "no page has versions that clash")
 			}
 			w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-			for _, p := range list.Items {
+			for _, raw := range all.Items {
+				var p item
+				if err := json.Unmarshal(raw, &p); err != nil {
+					return fmt.Errorf("read the answer of %s: %w", a.node, err)
+				}
 				fmt.Fprintf(w, "%s\t%d versions\t%s\t%s\n", p.Path, p.Versions, localTime(p.Time), p.Author)
 			}
 			return w.Flush()

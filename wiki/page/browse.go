@@ -161,13 +161,14 @@ func (s *Service) NewestPages(prefix string, before uint64, limit int) (pages []
 	if err != nil {
 		return nil, 0, fmt.Errorf("list pages: %w", err)
 	}
-	if next != 0 && len(pages) == limit { // the one after the last is there, and not given
+	if next != 0 && len(pages) == limit { // what follows the last one is still to be looked at
 		next = storage.PathHeads{Heads: pages[limit-1].Heads}.NewestArrival()
 	}
 	return pages, next, nil
 }
 
-// NewestConflicts is Conflicts in the order of NewestPages.
+// NewestConflicts is Conflicts in the order of NewestPages. Each call looks at as
+// many pages with several heads as Conflicts does; it sorts all of them.
 func (s *Service) NewestConflicts(before uint64, limit int) (pages []*Page, next uint64, err error) {
 	var forked []storage.PathHeads
 	for after := ""; ; {
@@ -187,7 +188,10 @@ func (s *Service) NewestConflicts(before uint64, limit int) (pages []*Page, next
 	}
 	slices.SortFunc(forked, func(a, b storage.PathHeads) int { return cmp.Compare(b.NewestArrival(), a.NewestArrival()) })
 	limit = bound(limit)
-	for _, p := range forked {
+	for looked, p := range forked {
+		if looked == scanned {
+			return pages, forked[looked-1].NewestArrival(), nil
+		}
 		page, err := s.conflictAt(p)
 		if err != nil {
 			return nil, 0, err

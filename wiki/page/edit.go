@@ -67,11 +67,15 @@ type ConflictError struct {
 	Marked  string // the texts in one, with conflict markers; of unseen versions those that maxMarked has room for
 }
 
-// maxMarked bounds a text with conflict markers, in bytes.
+// maxMarked bounds, in bytes, the texts that are put into one with conflict
+// markers.
 const maxMarked = 4 * MaxText
 
 // Error says what to do.
 func (e *ConflictError) Error() string {
+	if e.Current.Conflict {
+		return fmt.Sprintf("page %q has %d versions by now that could not be united, and your edit clashes with them: unite all of them with yours and save again on the current heads", e.Name, e.Current.Distinct)
+	}
 	return fmt.Sprintf("page %q was changed by others since you read it, and your edit clashes with theirs: unite the two texts and save again on the current heads", e.Name)
 }
 
