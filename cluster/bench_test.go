@@ -17,6 +17,8 @@ func BenchmarkPull(b *testing.B) {
 	one := start(b, "e1")
 	two := start(b, "e2", one.address())
 	eventually(b, "e2 is there", func() error { return sameDigest(one, two) })
+	arrived := make(chan int, batch)
+	defer two.cfg.Store.Watch(func(commits []storage.Committed) { arrived <- len(commits) })()
 	rng := rand.New(rand.NewPCG(1, 1))
 	made := 0
 	waited := time.Duration(0)
@@ -34,8 +36,8 @@ func BenchmarkPull(b *testing.B) {
 			b.Fatal(err)
 		}
 		begin := time.Now()
-		for sameDigest(one, two) != nil {
-			time.Sleep(100 * time.Microsecond)
+		for left := batch; left > 0; {
+			left -= <-arrived
 		}
 		waited += time.Since(begin)
 	}
