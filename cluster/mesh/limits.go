@@ -155,6 +155,7 @@ const (
 	carryHold    = 20 * time.Millisecond  // how long an acknowledgement waits for a carried commit to be stored
 	digEvery     = 5 * time.Second        // for one log: a neighbor is asked where it forks
 	quietFor     = 2 * time.Second        // no commit for so long: a differing vector hash means something
+	quietAfter   = 250 * time.Millisecond // the same after a pull of many commits
 	sessionFor   = 5 * time.Second        // one comparison on a healthy link
 	hiccupFor    = 2 * time.Second        // a link that became slow less than heartbeatNew ago keeps its pulls for so long at least
 	laterEach    = 2 * time.Millisecond   // for each node of the pool: between two questions whether vectors that differed still do, once no more commits come

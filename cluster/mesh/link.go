@@ -215,7 +215,10 @@ func (c *Core) linkUp(peer storage.NodeID, info LinkInfo) {
 	if old != nil { // what was measured is the best guess until it is measured again
 		l.number = old.number
 		l.said, l.sayAt, l.saidAt, l.costAt, l.saySpaced = old.said, old.sayAt, old.saidAt, old.costAt, old.saySpaced
-		l.srtt, l.pullTime, l.bps, l.slow, l.slowAt, l.slowly = old.srtt, old.pullTime, old.bps, old.slow, old.slowAt, old.slowly
+		l.srtt, l.pullTime, l.bps = old.srtt, old.pullTime, old.bps
+		if old.srtt >= healthyTo { // else it was slow because nothing was answered any more
+			l.slow, l.slowAt, l.slowly = old.slow, old.slowAt, old.slowly
+		}
 	}
 	l.knows, n.taught = n.taught, events.Set{}
 	l.step = events.StepOf(l.cost(c.now))

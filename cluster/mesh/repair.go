@@ -87,9 +87,14 @@ func (c *Core) compareVector(l *link, s *summaryItem, opening bool) {
 }
 
 // arriving reports whether commits are on their way here, or were a moment ago: a
-// differing vector may mean just that.
+// differing vector may mean just that. After many came at once the moment is short:
+// what was missed of them is missed for long, and few others come.
 func (c *Core) arriving() bool {
-	return len(c.pulls.open) > 0 || c.now.Sub(c.vector.appended) < quietFor
+	quiet := time.Duration(quietFor)
+	if c.catchingUp() {
+		quiet = quietAfter
+	}
+	return len(c.pulls.open) > 0 || c.now.Sub(c.vector.appended) < quiet
 }
 
 // compareLater leaves a comparison until commits have come.
