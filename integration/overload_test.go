@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -190,6 +191,81 @@ func TestOverload(t *testing.T) {
 	}
 	if counted, _ := value(all, "erwik_refused_total", "class", "saves", "reason", "full"); int(counted) != refused {
 		t.Errorf("%d refusals were seen, %v counted", refused, counted)
+	}
+	if _, _, err := a.put("After", "text"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMemoryOfLargeClashes: many who edit the largest page on an old revision, half
+// of them the same line. Each gets his save, a conflict with all texts, or a refusal
+// that says when to come again, and the node stays within its memory.
+func TestMemoryOfLargeClashes(t *testing.T) {
+	const savers, most = 160, 512 << 20
+	a := newNode(t, "e1", "--log-level", "warn").start().awaitReady()
+	lines := make([]string, 16_000)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("line %05d %s", i, strings.Repeat("x", 50))
+	}
+	edited := func(i int) string {
+		mine := slices.Clone(lines)
+		if mine[100*i] = fmt.Sprintf("saver %d", i); i%2 == 1 {
+			mine[50] = mine[100*i]
+		}
+		return strings.Join(mine, "\n")
+	}
+	base := a.mustPut("Large", strings.Join(lines, "\n"))
+	a.mustPut("Large", edited(1), base.Commit)
+
+	var mu sync.Mutex
+	var kept []int
+	clashes, refused, wrong := 0, 0, ""
+	var wg sync.WaitGroup
+	for i := 2; i < savers; i++ {
+		wg.Go(func() {
+			body, _ := json.Marshal(map[string]any{"text": edited(i), "author": "Ann", "base": []string{base.Commit}})
+			status, said, err := a.do("PUT", "/-/api/v1/pages/Large", jsonBody, bytes.NewReader(body))
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil && status == 200:
+				kept = append(kept, i)
+			case err == nil && status == 409 && i%2 == 1 && bytes.Contains(said, []byte(`"code":"conflict"`)) && len(said) > 3<<20:
+				clashes++
+			case err == nil && (status == 503 || status == 409) && bytes.Contains(said, []byte(`"code":"busy"`)):
+				refused++
+			default:
+				wrong = fmt.Sprintf("saver %d: status %d, %v, %d bytes: %.200s", i, status, err, len(said), said)
+			}
+		})
+	}
+	done := make(chan struct{})
+	go func() { wg.Wait(); close(done) }()
+	highest, look := 0, time.NewTicker(20*time.Millisecond)
+	defer look.Stop()
+	for waiting := true; waiting; {
+		select {
+		case <-done:
+			waiting = false
+		case <-look.C:
+			highest = max(highest, memory(t, a))
+		}
+	}
+	t.Logf("%d merged, %d clashed, %d refused; %d MiB", len(kept), clashes, refused, highest>>20)
+	if wrong != "" || len(kept) == 0 || clashes == 0 || refused == 0 {
+		t.Errorf("%d merged, %d clashed, %d refused; wrong: %s", len(kept), clashes, refused, wrong)
+	}
+	if highest > most {
+		t.Errorf("%d MiB of memory, at most %d", highest>>20, most>>20)
+	}
+	now, err := a.page("Large")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range kept {
+		if !strings.Contains(now.Text, fmt.Sprintf("saver %d\n", i)) {
+			t.Errorf("the save of %d was acknowledged and is not there", i)
+		}
 	}
 	if _, _, err := a.put("After", "text"); err != nil {
 		t.Error(err)

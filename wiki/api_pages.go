@@ -245,7 +245,7 @@ func setBase(e *page.Edit, base []string) error {
 
 // saveJSON saves an edit and answers what became of it.
 func (h *Handler) saveJSON(w http.ResponseWriter, r *http.Request, e page.Edit) error {
-	saved, err := h.save(r, e)
+	saved, err := h.save(w, r, e)
 	if err != nil {
 		return err
 	}
@@ -258,13 +258,13 @@ func (h *Handler) saveJSON(w http.ResponseWriter, r *http.Request, e page.Edit) 
 }
 
 // save saves an edit and counts what became of it.
-func (h *Handler) save(r *http.Request, e page.Edit) (page.Saved, error) {
+func (h *Handler) save(w http.ResponseWriter, r *http.Request, e page.Edit) (page.Saved, error) {
 	if e.OnTop && h.through != nil && !h.pages.Holds(e.Name) { // what is there may be elsewhere only, so far
 		if p, from, err := h.lookup(r.Context(), e.Name); err == nil && from != "" {
 			e.OnTop, e.Base = false, p.Heads
 		}
 	}
-	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.Save(r.Context(), e) })
+	saved, err := h.runSave(w, r, func() (page.Saved, error) { return h.pages.Save(r.Context(), e) })
 	return saved, err
 }
 
@@ -314,7 +314,7 @@ func (h *Handler) apiMove(w http.ResponseWriter, r *http.Request) error {
 	if err := setBase(&e, body.Base); err != nil {
 		return err
 	}
-	saved, err := h.runSave(r, func() (page.Saved, error) {
+	saved, err := h.runSave(w, r, func() (page.Saved, error) {
 		return h.pages.Move(r.Context(), page.Move{From: from, To: to, Author: body.Author, Summary: body.Summary, Base: e.Base})
 	})
 	if err != nil {
@@ -354,7 +354,7 @@ func (h *Handler) apiRevert(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	e.OnTop = e.OnTop || len(e.Base) == 0
-	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.Revert(r.Context(), e, rev) })
+	saved, err := h.runSave(w, r, func() (page.Saved, error) { return h.pages.Revert(r.Context(), e, rev) })
 	if err != nil {
 		return err
 	}

@@ -26,8 +26,8 @@ const (
 
 // readBody reads a body of at most limit bytes; one that says that it is
 // longer is not read at all. Of one that turns out to be longer, it returns
-// the beginning and errBodyTooLarge.
-func (h *Handler) readBody(_ http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+// the beginning and errBodyTooLarge. The body counts until w is answered.
+func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errBodyTooLarge
 	}
@@ -51,6 +51,10 @@ func (h *Handler) readBody(_ http.ResponseWriter, r *http.Request, limit int64) 
 			return nil, err
 		}
 		return nil, badRequest("body", "it ended early: %v", err)
+	}
+	in.release()
+	if !keep(w, &h.bodyBytes, buffer.Cap(), maxBodyMemory) {
+		return nil, errBusyBodies
 	}
 	if int64(buffer.Len()) > limit {
 		return buffer.Bytes()[:limit], errBodyTooLarge
@@ -80,7 +84,11 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (b *boundedBody) release() { b.inUse.Add(-b.taken) }
+// release gives back what was counted; it may be called again.
+func (b *boundedBody) release() {
+	b.inUse.Add(-b.taken)
+	b.taken = 0
+}
 
 // readJSONBody reads a body that is declared as JSON.
 func (h *Handler) readJSONBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {

@@ -187,7 +187,7 @@ func (h *Handler) putFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	saved, m, err := h.saveFile(r, e, r.Body)
+	saved, m, err := h.saveFile(w, r, e, r.Body)
 	if err != nil {
 		return err
 	}
@@ -200,7 +200,7 @@ func (h *Handler) putFile(w http.ResponseWriter, r *http.Request) error {
 }
 
 // saveFile takes the bytes of a file in and saves it.
-func (h *Handler) saveFile(r *http.Request, e page.FileEdit, body io.Reader) (page.Saved, *storage.Manifest, error) {
+func (h *Handler) saveFile(w http.ResponseWriter, r *http.Request, e page.FileEdit, body io.Reader) (page.Saved, *storage.Manifest, error) {
 	ctx := r.Context()
 	if err := h.pages.CheckFile(ctx, e); err != nil {
 		return page.Saved{}, nil, err
@@ -218,7 +218,7 @@ func (h *Handler) saveFile(r *http.Request, e page.FileEdit, body io.Reader) (pa
 		return page.Saved{}, nil, err
 	}
 	e.Manifest = upload.Manifest()
-	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.SaveFile(ctx, e) })
+	saved, err := h.runSave(w, r, func() (page.Saved, error) { return h.pages.SaveFile(ctx, e) })
 	if releaseErr := upload.Release(); releaseErr != nil {
 		h.log.Error("throw away what an upload left", "err", releaseErr)
 	}
@@ -247,13 +247,13 @@ func (b *patientBody) Read(p []byte) (int, error) {
 }
 
 // removeFile saves that a file is deleted; fields are those of a query or a form.
-func (h *Handler) removeFile(r *http.Request, name page.FileName, fields url.Values) (page.Saved, error) {
+func (h *Handler) removeFile(w http.ResponseWriter, r *http.Request, name page.FileName, fields url.Values) (page.Saved, error) {
 	e, err := fileEdit(name, fields.Get, fields["base"])
 	if err != nil {
 		return page.Saved{}, err
 	}
 	e.Delete = true
-	saved, err := h.runSave(r, func() (page.Saved, error) { return h.pages.SaveFile(r.Context(), e) })
+	saved, err := h.runSave(w, r, func() (page.Saved, error) { return h.pages.SaveFile(r.Context(), e) })
 	return saved, err
 }
 
@@ -265,7 +265,7 @@ func (h *Handler) deleteFile(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	saved, err := h.removeFile(r, name, r.URL.Query())
+	saved, err := h.removeFile(w, r, name, r.URL.Query())
 	if err != nil {
 		return err
 	}

@@ -145,6 +145,7 @@ type gateConn struct {
 	gate  *Gate
 	fresh bool   // the next byte is the first of a request
 	holds bool   // room for the request
+	saves bool   // the last request was one that the gate may refuse
 	back  []byte // was read, and is still to be given to the server
 
 	next    *gateConn // parked behind this one
@@ -172,7 +173,7 @@ func (c *gateConn) Read(b []byte) (int, error) {
 		return c.Conn.Read(b)
 	}
 	c.fresh = false
-	if c.raw != nil && c.gate.door.full() && c.waits() { // it hammered before
+	if c.saves && c.gate.door.full() && c.ready() && c.waits() {
 		return c.takeBack(b), nil
 	}
 	for {
@@ -181,6 +182,7 @@ func (c *gateConn) Read(b []byte) (int, error) {
 			return n, err
 		}
 		total := gated(b[:n])
+		c.saves = total > 0
 		if total == 0 || total < n || total == n && c.hold() || total > n && !c.gate.door.full() {
 			return n, nil
 		}
@@ -387,7 +389,9 @@ func (g *Gate) lookAt(c *gateConn, now time.Time) bool {
 		return false // the server sees the same when it reads
 	}
 	c.empty = 0
-	if gated(g.scratch[:n]) != n || c.hold() {
+	total := gated(g.scratch[:n])
+	c.saves = total > 0
+	if total != n || c.hold() {
 		c.back = bytes.Clone(g.scratch[:n])
 		return false
 	}

@@ -185,7 +185,7 @@ func (h *Handler) act(w http.ResponseWriter, r *http.Request, f *pageForm) error
 		if err != nil {
 			return err
 		}
-		saved, err := h.runSave(r, func() (page.Saved, error) {
+		saved, err := h.runSave(w, r, func() (page.Saved, error) {
 			return h.pages.Move(r.Context(), page.Move{From: f.name, To: to, Author: e.Author, Summary: e.Summary, Base: e.Base})
 		})
 		if err != nil {
@@ -241,7 +241,7 @@ func (h *Handler) failEdit(w http.ResponseWriter, r *http.Request, f *pageForm, 
 
 // afterSave saves and sends the reader to the page.
 func (h *Handler) afterSave(w http.ResponseWriter, r *http.Request, e page.Edit, save saveFunc) error {
-	saved, err := h.runSave(r, func() (page.Saved, error) { return save(r.Context(), e) })
+	saved, err := h.runSave(w, r, func() (page.Saved, error) { return save(r.Context(), e) })
 	if err != nil {
 		return err
 	}

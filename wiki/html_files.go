@@ -208,7 +208,7 @@ func (h *Handler) uploadPart(w http.ResponseWriter, r *http.Request, name page.F
 	if err != nil {
 		return err
 	}
-	if _, _, err := h.saveFile(r, e, part); err != nil {
+	if _, _, err := h.saveFile(w, r, e, part); err != nil {
 		return err
 	}
 	http.Redirect(w, r, fileURL(name)+"?history", http.StatusSeeOther)
@@ -223,7 +223,7 @@ func (h *Handler) fileAction(w http.ResponseWriter, r *http.Request, name page.F
 	if name == "" || form.Get("action") != "delete" {
 		return badRequest("form", "send a file as multipart/form-data, or action=delete to the address of one")
 	}
-	if _, err := h.removeFile(r, name, form); err != nil {
+	if _, err := h.removeFile(w, r, name, form); err != nil {
 		return err
 	}
 	http.Redirect(w, r, fileURL(name)+"?history", http.StatusSeeOther)

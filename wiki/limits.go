@@ -9,7 +9,7 @@ const (
 	// one more is refused at once: 503, or 429 if its own address has the most.
 	maxViews, maxViewsWaiting     = 64, 4096 // pages, files and lists that are cheap
 	maxDear, maxDearWaiting       = 8, 256   // history, diff, lists of changes, preview
-	maxSaves, maxSavesWaiting     = 64, 128  // edits, once their body is here
+	maxSaves, maxSavesWaiting     = 256, 256 // edits, once their body is here
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
@@ -17,10 +17,10 @@ const (
 	// ticks of gateTick, for gateWork at most in a row; up to maxParked are. One that
 	// says nothing in gateLooks looks is only waited for. A request of more than
 	// maxGateRequest bytes is not refused at the gate but by the server.
-	gatePace       = 30 * time.Millisecond
+	gatePace       = 18 * time.Millisecond
 	gateWork       = 5 * time.Millisecond
 	gateTick       = 1 * time.Millisecond
-	gateLooks      = 4
+	gateLooks      = 50
 	maxParked      = 8192
 	maxGateRequest = 64 << 10
 	// gateIdleTime is how long a refused connection may wait for its next request,

@@ -13,8 +13,14 @@ import (
 	"github.com/erwik/erwik/wiki/page"
 )
 
-// runSave saves when there is a place for it, and counts what became of it.
-func (h *Handler) runSave(r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
+// clashCost is how much memory an answer takes that holds a conflict's texts, in
+// parts of these: they are written as JSON or HTML, into a buffer that grows.
+const clashCost = 4
+
+// runSave saves when there is a place for it, and counts what became of it. The
+// texts of a conflict are kept until w is answered; where there is no room for
+// them, the client is told to come again, since nothing was saved.
+func (h *Handler) runSave(w http.ResponseWriter, r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
 	host := h.door.hostOf(r)
 	enter := h.door.saves.enter
 	if heldRoom(r) {
@@ -27,6 +33,9 @@ func (h *Handler) runSave(r *http.Request, save func() (page.Saved, error)) (pag
 	begin := time.Now()
 	saved, err := save()
 	h.saved(r, begin, saved, err)
+	if conflict, ok := errors.AsType[*page.ConflictError](err); ok && !keep(w, &h.answerBytes, clashCost*conflict.Size(), maxAnswerMemory) {
+		return saved, h.door.saves.refuse(errBusy)
+	}
 	return saved, err
 }
 
@@ -102,6 +111,36 @@ type recorder struct {
 	code  int
 	leave func() // gives the place back; nil: there is none
 	large *atomic.Int64
+	kept  []memory
+}
+
+// memory is what a request takes of a bounded whole until it is answered.
+type memory struct {
+	of *atomic.Int64
+	n  int64
+}
+
+// keep takes n bytes for the request that w answers, until it is; false: that
+// would be more than limit together with all others. A small number is not counted.
+func keep(w http.ResponseWriter, of *atomic.Int64, n, limit int) bool {
+	rec, ok := w.(*recorder)
+	if !ok || n <= smallBody {
+		return true
+	}
+	if of.Add(int64(n)) > int64(limit) {
+		of.Add(int64(-n))
+		return false
+	}
+	rec.kept = append(rec.kept, memory{of, int64(n)})
+	return true
+}
+
+// forget gives back what was kept.
+func (w *recorder) forget() {
+	for _, m := range w.kept {
+		m.of.Add(-m.n)
+	}
+	w.kept = nil
 }
 
 // release gives the place back, once.

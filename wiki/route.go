@@ -121,6 +121,7 @@ func (h *Handler) dispatch(route string, actions methods) http.Handler {
 		w := &recorder{ResponseWriter: plain, large: &h.answerBytes}
 		r = watchBody(w, r)
 		defer leaveBody(r)
+		defer w.forget()
 		run := actions[r.Method]
 		var err error
 		switch {

@@ -79,6 +79,15 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("page %q was changed by others since you read it, and your edit clashes with theirs: unite the two texts and save again on the current heads", e.Name)
 }
 
+// Size is the length of all its texts together, in bytes.
+func (e *ConflictError) Size() int {
+	size := len(e.Base) + len(e.Current.Text) + len(e.Yours) + len(e.Marked)
+	for _, v := range e.Current.Versions {
+		size += len(v.Text)
+	}
+	return size
+}
+
 // newConflict describes the clash of an edit with the view cur, of whose heads
 // newer were not seen by the editor.
 func newConflict(e *Edit, base []byte, cur *View, newer []storage.Hash) *ConflictError {

@@ -93,7 +93,13 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 	if len(newer) == 0 {
 		return s.commit(e, e.Text, cur, false), nil
 	}
-	if cur, err = s.viewOf(set); err != nil {
+	select {
+	case s.merging <- struct{}{}:
+		defer func() { <-s.merging }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("save %q: wait to be merged: %w", e.Name, ctx.Err())
+	}
+	if cur, err = s.viewWithin(set); err != nil {
 		return nil, fmt.Errorf("read page %q: %w", e.Name, err)
 	}
 	text, err := s.mergeEdit(e, cur, newer)
@@ -226,12 +232,13 @@ func (s *Service) missingBase(path string, base []storage.Hash) ([]storage.Hash,
 	return missing, nil
 }
 
-// mergeEdit merges e with the heads that its base does not know.
+// mergeEdit merges e with the heads that its base does not know; the caller has a
+// place for it.
 func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, error) {
 	base := &View{}
 	if len(e.Base) > 0 {
 		var err error
-		if base, err = s.viewOf(sortedSet(e.Base)); err != nil {
+		if base, err = s.viewWithin(sortedSet(e.Base)); err != nil {
 			return nil, fmt.Errorf("read base of the edit of %q: %w", e.Name, err)
 		}
 	}
@@ -250,7 +257,7 @@ func (s *Service) mergeEdit(e *Edit, cur *View, newer []storage.Hash) ([]byte, e
 	} else {
 		// The editor saw a conflict, or somebody else's newer edit is one:
 		// unite the edit with the newer heads alone.
-		theirs, err := s.viewOf(newer)
+		theirs, err := s.viewWithin(newer)
 		if err != nil {
 			return nil, fmt.Errorf("read newer heads of %q: %w", e.Name, err)
 		}

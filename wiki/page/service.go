@@ -58,11 +58,9 @@ type Service struct {
 	clock   func() time.Time
 	log     *slog.Logger
 	views   *cache.Cache[string, *View] // of pages with several heads
+	uniting chan struct{}               // a place for each view of several heads that is made
+	merging chan struct{}               // a place for each edit that is merged
 }
-
-// viewCacheCost bounds the cache of views of pages with several heads, in
-// bytes of their texts.
-const viewCacheCost = 8 << 20
 
 // fetchTime is how long an edit waits for a base that only others have.
 const fetchTime = 2 * time.Second
@@ -90,8 +88,9 @@ var (
 func NewService(cfg Config) *Service {
 	s := &Service{
 		store: cfg.Store, graph: newCachedGraph(cfg.Store), fetch: cfg.Fetch, starter: cfg.Starter, clock: cfg.Clock,
-		log:   cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
-		views: cache.New[string, *View](viewCacheCost, nil),
+		log:     cmp.Or(cfg.Logger, slog.New(slog.DiscardHandler)),
+		views:   cache.New[string, *View](viewCacheCost, nil),
+		uniting: make(chan struct{}, maxUniting), merging: make(chan struct{}, maxMerging),
 	}
 	if s.clock == nil {
 		s.clock = time.Now
@@ -145,8 +144,21 @@ func (s *Service) PageAt(name Name, heads []storage.Head) (*Page, error) {
 	return &Page{Name: name, View: v}, nil
 }
 
-// viewOf is ViewOf with a cache for what is dear: several heads.
+// viewOf is ViewOf with a cache for what is dear: several heads. Who makes such a
+// view waits for a place.
 func (s *Service) viewOf(heads []storage.Hash) (*View, error) {
+	if len(heads) > 1 {
+		if v, ok := s.views.Get(setKey(heads)); ok {
+			return v, nil
+		}
+		s.uniting <- struct{}{}
+		defer func() { <-s.uniting }()
+	}
+	return s.viewWithin(heads)
+}
+
+// viewWithin is viewOf for one who has a place, of whatever kind.
+func (s *Service) viewWithin(heads []storage.Hash) (*View, error) {
 	if len(heads) == 1 {
 		return ViewOf(s.graph, heads)
 	}
