@@ -60,6 +60,9 @@ func newClass(name string, places, waiting int, m *metrics.Set) *class {
 // full reports whether one more would be refused; nothing is taken.
 func (c *class) full() bool { return c.inside.Load() >= c.room }
 
+// nearlyFull reports whether a quarter of the room or less is left.
+func (c *class) nearlyFull() bool { return c.inside.Load() >= c.room-c.room/4 }
+
 // hold keeps room for one that does not take its place yet; false: there is none.
 // Whoever holds it enters with it, or takes one from inside.
 func (c *class) hold() bool {

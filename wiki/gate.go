@@ -173,7 +173,7 @@ func (c *gateConn) Read(b []byte) (int, error) {
 		return c.Conn.Read(b)
 	}
 	c.fresh = false
-	if c.saves && c.gate.door.full() && c.ready() && c.waits() {
+	if c.saves && c.gate.door.nearlyFull() && c.ready() && c.waits() {
 		return c.takeBack(b), nil
 	}
 	for {
