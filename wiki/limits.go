@@ -9,7 +9,7 @@ const (
 	// one more is refused at once: 503, or 429 if its own address has the most.
 	maxViews, maxViewsWaiting     = 64, 4096 // pages, files and lists that are cheap
 	maxDear, maxDearWaiting       = 8, 256   // history, diff, lists of changes, preview
-	maxSaves, maxSavesWaiting     = 256, 256 // edits, once their body is here
+	maxSaves, maxSavesWaiting     = 256, 512 // edits, once their body is here
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
