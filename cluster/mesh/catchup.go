@@ -17,5 +17,6 @@ func (c *Core) catchingUp() bool {
 }
 
 // bulk reports whether p asks for many commits: more than the admissions that each
-// node pulls while a mesh forms.
+// node pulls while a mesh forms. A node that has just joined knows two nodes, and
+// pulls the admissions of all the others.
 func (c *Core) bulk(p *pull) bool { return p.size() >= uint64(max(bulkFrom, 2*len(c.nodes.order))) }

@@ -163,7 +163,7 @@ const (
 	sessionEach  = time.Second            // between two comparisons of vectors while commits are being pulled
 	sessionSlow  = 90 * time.Second       // one comparison on a slow link
 	heldFor      = 5 * time.Second        // words on links that open or close no way are told so much later while much is pulled
-	bulkFrom     = 32                     // commits, or twice the nodes of the pool where that is more: a pull of so many is much
+	bulkFrom     = 128                    // commits, or twice the nodes known where that is more: a pull of so many is much
 	caughtUp     = 500 * time.Millisecond // no pull for so long: what there was has come
 	caughtEach   = 40 * time.Millisecond  // for each node of the pool, where that is more
 	caughtMost   = 2 * time.Second        // where that ends
