@@ -51,3 +51,15 @@ func TestMissedIsAskedForSoon(t *testing.T) {
 		}
 	}
 }
+
+// TestAdmissionsAreNotMuch: a node that has just joined knows two nodes and pulls the
+// admissions of all the others; what it tells of its links must not wait for that.
+func TestAdmissionsAreNotMuch(t *testing.T) {
+	l := newLab(t, 1)
+	l.settle(l.meet(2, "a"))
+	for commits, want := range map[uint64]bool{49: false, 98: false, 1000: true} {
+		if got := l.core.bulk(&pull{ranges: []Range{{Upto: commits}}}); got != want {
+			t.Errorf("%d commits, %d nodes known: much is %v, want %v", commits, len(l.core.nodes.order), got, want)
+		}
+	}
+}
