@@ -32,14 +32,16 @@ const (
 	// together, that one address may have: a half.
 	maxShare = 2
 
-	// maxBodyMemory bounds the bytes of all bodies above smallBody that are being
-	// read; one more is refused.
+	// maxBodyMemory bounds the bytes of all bodies above smallBody whose requests
+	// are not answered yet; one more is refused.
 	maxBodyMemory = 128 << 20
 	smallBody     = 16 << 10
 	// maxAnswerMemory bounds the bytes of answers above largeAnswer that readers have
-	// not taken yet; views are refused while there is more.
+	// not taken yet, and clashCost times the texts of conflicts that are answered with;
+	// views are refused while there is more, and such a conflict is told as one.
 	maxAnswerMemory = 128 << 20
 	largeAnswer     = 64 << 10
+	clashCost       = 4 // they are written as JSON or HTML, into a buffer that grows
 	// maxLargeBodies is how many bodies above largeBody, or of unknown length, are
 	// read at once; more wait, and give up with the client. Each may take
 	// largeBodyTime, so that a client that sends nothing does not keep its place.

@@ -13,10 +13,6 @@ import (
 	"github.com/erwik/erwik/wiki/page"
 )
 
-// clashCost is how much memory an answer takes that holds a conflict's texts, in
-// parts of these: they are written as JSON or HTML, into a buffer that grows.
-const clashCost = 4
-
 // runSave saves when there is a place for it, and counts what became of it. The
 // texts of a conflict are kept until w is answered; where there is no room for
 // them, the client is told to come again, since nothing was saved.
