@@ -26,7 +26,8 @@ const (
 
 // readBody reads a body of at most limit bytes; one that says that it is
 // longer is not read at all. Of one that turns out to be longer, it returns
-// the beginning and errBodyTooLarge. The body counts until w is answered.
+// the beginning and errBodyTooLarge. The body counts until w is answered; if that is
+// too much, it returns the body with errBusyBodies.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errBodyTooLarge
@@ -53,11 +54,11 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 		return nil, badRequest("body", "it ended early: %v", err)
 	}
 	in.release()
-	if !keep(w, &h.bodyBytes, buffer.Cap(), maxBodyMemory) {
-		return nil, errBusyBodies
-	}
 	if int64(buffer.Len()) > limit {
 		return buffer.Bytes()[:limit], errBodyTooLarge
+	}
+	if !keep(w, &h.bodyBytes, buffer.Cap(), maxBodyMemory) {
+		return buffer.Bytes(), errBusyBodies
 	}
 	return buffer.Bytes(), nil
 }
@@ -182,19 +183,20 @@ func jsonMistake(err error) string {
 }
 
 // readForm reads a form as browsers send it. Of one that is too long it
-// returns what it read, with errBodyTooLarge.
+// returns what it read, with errBodyTooLarge, and of one for which there is no
+// room all of it, with errBusyBodies.
 func (h *Handler) readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "application/x-www-form-urlencoded" {
 		return nil, badRequest("form", "send it as application/x-www-form-urlencoded")
 	}
-	body, tooLarge := h.readBody(w, r, maxFormBody)
-	if tooLarge != nil && !errors.Is(tooLarge, errBodyTooLarge) {
-		return nil, tooLarge
+	body, refused := h.readBody(w, r, maxFormBody)
+	if refused != nil && len(body) == 0 {
+		return nil, refused
 	}
 	form, err := url.ParseQuery(string(body))
-	if tooLarge != nil {
-		return form, tooLarge
+	if refused != nil {
+		return form, refused
 	}
 	if err != nil {
 		return form, badRequest("form", "%v", err)

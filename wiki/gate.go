@@ -23,9 +23,10 @@ import (
 // only what it knows for sure: one whole plain PUT of a page, all of it here, and
 // nothing behind it. Everything else is the server's.
 //
-// A connection that was refused is parked. One goroutine looks at all of
-// them, each once in gatePace, and answers at once what it finds; so somebody who
-// hammers is slowed down, and costs two system calls.
+// A connection that was refused is parked, and one that saved last while the room
+// is nearly full. One goroutine looks at all of them, each once in gatePace, and answers
+// at once what it finds; so somebody who hammers is slowed down, and costs two system
+// calls. The server's own goroutines come behind all saves that can run.
 type Gate struct {
 	door    *class
 	count   func(took time.Duration)

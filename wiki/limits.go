@@ -13,14 +13,15 @@ const (
 	maxUploads, maxUploadsWaiting = 8, 32    // files that are taken in
 	maxWatch, maxWatchWaiting     = 16, 256  // status, doctor, metrics
 
-	// A connection whose save was refused is looked at again after gatePace, at the
+	// A connection whose save was refused, or that saved last while a quarter of the
+	// room or less is left, is looked at again after gatePace, at the
 	// ticks of gateTick, for gateWork at most in a row; up to maxParked are. One that
 	// says nothing in gateLooks looks is only waited for. A request of more than
 	// maxGateRequest bytes is not refused at the gate but by the server.
 	gatePace       = 18 * time.Millisecond
 	gateWork       = 5 * time.Millisecond
 	gateTick       = 1 * time.Millisecond
-	gateLooks      = 50
+	gateLooks      = 8
 	maxParked      = 8192
 	maxGateRequest = 64 << 10
 	// gateIdleTime is how long a refused connection may wait for its next request,
@@ -38,7 +39,7 @@ const (
 	smallBody     = 16 << 10
 	// maxAnswerMemory bounds the bytes of answers above largeAnswer that readers have
 	// not taken yet, and clashCost times the texts of conflicts that are answered with;
-	// views are refused while there is more, and such a conflict is told as one.
+	// views are refused while there is more, and such a save is told that it is.
 	maxAnswerMemory = 128 << 20
 	largeAnswer     = 64 << 10
 	clashCost       = 4 // they are written as JSON or HTML, into a buffer that grows

@@ -29,7 +29,7 @@ func (h *Handler) runSave(w http.ResponseWriter, r *http.Request, save func() (p
 	begin := time.Now()
 	saved, err := save()
 	h.saved(r, begin, saved, err)
-	if conflict, ok := errors.AsType[*page.ConflictError](err); ok && !keep(w, &h.answerBytes, clashCost*conflict.Size(), maxAnswerMemory) {
+	if conflict, ok := errors.AsType[*page.ConflictError](err); ok && !keep(w, &h.answerBytes, clashCost*conflict.Size(maxClashTexts), maxAnswerMemory) {
 		return saved, h.door.saves.refuse(errBusy)
 	}
 	return saved, err
@@ -116,14 +116,15 @@ type memory struct {
 	n  int64
 }
 
-// keep takes n bytes for the request that w answers, until it is; false: that
-// would be more than limit together with all others. A small number is not counted.
+// keep takes n bytes for the request that w answers, until its answer begins to be
+// sent, which is counted itself; false: that would be more than limit together with all
+// others. A small number is not counted, and alone every one is let in.
 func keep(w http.ResponseWriter, of *atomic.Int64, n, limit int) bool {
 	rec, ok := w.(*recorder)
 	if !ok || n <= smallBody {
 		return true
 	}
-	if of.Add(int64(n)) > int64(limit) {
+	if sum := of.Add(int64(n)); sum > int64(limit) && sum > int64(n) {
 		of.Add(int64(-n))
 		return false
 	}
@@ -166,6 +167,7 @@ func (w *recorder) Write(b []byte) (int, error) {
 		w.large.Add(int64(len(b)))
 		defer w.large.Add(-int64(len(b)))
 	}
+	w.forget() // a slow reader does not hold it
 	return w.ResponseWriter.Write(b)
 }
 

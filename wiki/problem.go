@@ -1,6 +1,7 @@
 package wiki
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -214,10 +215,13 @@ func (h *Handler) failJSON(w http.ResponseWriter, r *http.Request, err error) {
 		p.Next = "" // to create it is not what was wanted
 	}
 	h.logProblem(r, p, err)
-	body, encodeErr := json.Marshal(p)
-	if encodeErr != nil {
-		h.log.Error("encode problem", "err", encodeErr)
+	var buffer bytes.Buffer
+	encoder := json.NewEncoder(&buffer)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(p); err != nil {
+		h.log.Error("encode problem", "err", err)
 	}
+	body := buffer.Bytes()
 	setProblemHeaders(w.Header(), p, err)
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))

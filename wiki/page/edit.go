@@ -79,13 +79,14 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("page %q was changed by others since you read it, and your edit clashes with theirs: unite the two texts and save again on the current heads", e.Name)
 }
 
-// Size is the length of all its texts together, in bytes.
-func (e *ConflictError) Size() int {
-	size := len(e.Base) + len(e.Current.Text) + len(e.Yours) + len(e.Marked)
+// Size is the length in bytes of the texts that an answer with it holds, if it has
+// versions of up to versions bytes together.
+func (e *ConflictError) Size(versions int) int {
+	size := 0
 	for _, v := range e.Current.Versions {
 		size += len(v.Text)
 	}
-	return size
+	return len(e.Base) + len(e.Current.Text) + len(e.Yours) + len(e.Marked) + min(size, versions)
 }
 
 // newConflict describes the clash of an edit with the view cur, of whose heads

@@ -8,6 +8,6 @@ const (
 	// and may take twenty times the memory of a text.
 	maxUniting, maxMerging = 4, 4
 	// viewCacheCost bounds the cache of views of pages with several heads, in bytes of
-	// their texts.
-	viewCacheCost = 8 << 20
+	// their texts; one of a quarter of that or less is kept.
+	viewCacheCost = 16 << 20
 )

@@ -25,6 +25,12 @@ func (s *Service) Save(ctx context.Context, e Edit) (Saved, error) {
 		return Saved{}, err
 	}
 	path := e.Name.Path()
+	place := false // for merging; kept until the save is done, or another one would be merged on the same heads
+	defer func() {
+		if place {
+			<-s.merging
+		}
+	}()
 	for range maxTries {
 		if err := ctx.Err(); err != nil {
 			return Saved{}, fmt.Errorf("save %q: %w", e.Name, err)
@@ -33,7 +39,7 @@ func (s *Service) Save(ctx context.Context, e Edit) (Saved, error) {
 		if err != nil {
 			return Saved{}, fmt.Errorf("read heads of %q: %w", e.Name, err)
 		}
-		p, err := s.plan(ctx, &e, heads)
+		p, err := s.plan(ctx, &e, heads, &place)
 		if errors.Is(err, storage.ErrHeadsMoved) {
 			continue
 		}
@@ -66,7 +72,7 @@ type plan struct {
 
 // plan decides what an edit does to a page with these heads. It returns
 // ErrHeadsMoved where it had to wait, so that the heads may be others now.
-func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*plan, error) {
+func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head, place *bool) (*plan, error) {
 	set := hashes(heads)
 	cur, same, err := s.viewForEdit(e, heads, set)
 	if err != nil {
@@ -93,11 +99,14 @@ func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head) (*pla
 	if len(newer) == 0 {
 		return s.commit(e, e.Text, cur, false), nil
 	}
-	select {
-	case s.merging <- struct{}{}:
-		defer func() { <-s.merging }()
-	case <-ctx.Done():
-		return nil, fmt.Errorf("save %q: wait to be merged: %w", e.Name, ctx.Err())
+	if !*place {
+		select {
+		case s.merging <- struct{}{}:
+			*place = true
+			return nil, storage.ErrHeadsMoved
+		case <-ctx.Done():
+			return nil, fmt.Errorf("save %q: wait to be merged: %w", e.Name, ctx.Err())
+		}
 	}
 	if cur, err = s.viewWithin(set); err != nil {
 		return nil, fmt.Errorf("read page %q: %w", e.Name, err)
