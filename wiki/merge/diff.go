@@ -52,7 +52,7 @@ func Diff(old, new string) []Hunk {
 		return nil
 	}
 	a, b := Lines(old), Lines(new)
-	diffs := lcs.DiffLines(a, b)
+	diffs := diffLines(a, b)
 	var hunks []Hunk
 	for i := 0; i < len(diffs); {
 		j := i + 1

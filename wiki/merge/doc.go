@@ -1,7 +1,8 @@
 // Package merge compares and merges texts by lines.
 //
 // It knows nothing of pages or commits; package page decides what is merged
-// over what.
+// over what. Lines are matched by the shortest way from one text to the other where
+// that is up to a hundred lines long, else by patience diff, stretch by stretch.
 //
 // # Guarantees
 //

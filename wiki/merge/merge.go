@@ -44,7 +44,7 @@ func Three(base, a, b string) Result {
 		return whole(b)
 	}
 	m := merger{base: Lines(base), a: Lines(a), b: Lines(b)}
-	m.da, m.db = lcs.DiffLines(m.base, m.a), lcs.DiffLines(m.base, m.b)
+	m.da, m.db = diffLines(m.base, m.a), diffLines(m.base, m.b)
 	m.run()
 	return m.result
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -208,5 +209,105 @@ func BenchmarkThree100KB(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		merge.Three(base, x, y)
+	}
+}
+
+// editMuch changes a share of the lines, takes some out and puts some in.
+func editMuch(r *rand.Rand, base []string, share float64) []string {
+	var out []string
+	for _, line := range base {
+		switch x := r.Float64() / share; {
+		case x < 0.6:
+			out = append(out, fmt.Sprintf("edited %d\n", r.IntN(1e6)))
+		case x < 0.8:
+		case x < 1:
+			out = append(out, line, fmt.Sprintf("added %d\n", r.IntN(1e6)))
+		default:
+			out = append(out, line)
+		}
+	}
+	return out
+}
+
+// TestLargeAgainstGit compares merges of long texts that differ in hundreds of lines
+// with git's: real ones of the kind that two sides of a long cut write.
+func TestLargeAgainstGit(t *testing.T) {
+	git, err := exec.LookPath("git")
+	if err != nil {
+		t.Fatalf("this test needs git as its oracle: %v", err)
+	}
+	r := rand.New(rand.NewPCG(5, 6))
+	var same, bothConflict, different, onlyOurs, onlyGits int
+	for i := range 150 {
+		lines := make([]string, 200+r.IntN(2000))
+		for j := range lines {
+			if lines[j] = fmt.Sprintf("line %d\n", r.IntN(1e6)); r.IntN(5) == 0 {
+				lines[j] = []string{"\n", "}\n", "- \n"}[r.IntN(3)]
+			}
+		}
+		// One side rewrites much, the other a little, in most of them elsewhere.
+		half := len(lines) / 2
+		a := slices.Concat(editMuch(r, lines[:half], 0.1+0.4*r.Float64()), lines[half:])
+		b := slices.Concat(lines[:half], editMuch(r, lines[half:], 0.05))
+		if i%3 == 0 { // in turns
+			a, b = nil, nil
+			for at := 0; at < len(lines); at += 40 {
+				block := lines[at:min(at+40, len(lines))]
+				quiet, busy := block, block
+				if len(block) < 3 {
+					a, b = append(a, quiet...), append(b, busy...)
+					continue
+				}
+				busy = slices.Concat(block[:1], editMuch(r, block[1:len(block)-1], 0.2), block[len(block)-1:])
+				if at/40%2 == 0 {
+					quiet, busy = busy, quiet
+				}
+				a, b = append(a, quiet...), append(b, busy...)
+			}
+		}
+		base, left, right := strings.Join(lines, ""), strings.Join(a, ""), strings.Join(b, "")
+		got := merge.Three(base, left, right)
+		want, clean := gitMerge(t, git, base, left, right)
+		switch {
+		case got.Clean() && clean && got.Text() == want:
+			same++
+		case got.Clean() && clean:
+			different++
+		case got.Clean():
+			onlyOurs++
+		case clean:
+			onlyGits++
+		default:
+			bothConflict++
+		}
+		keepsEveryLine(t, base, left, right, got)
+	}
+	t.Logf("same clean %d, both conflict %d, clean but different %d, clean where git conflicts %d, conflict where git is clean %d",
+		same, bothConflict, different, onlyOurs, onlyGits)
+	if different > 1 || onlyOurs > 5 || onlyGits > 5 || same < 100 {
+		t.Error("that is not git's choice")
+	}
+}
+
+// TestManySavers: each of many who change a line of their own is united with all that
+// came before.
+func TestManySavers(t *testing.T) {
+	lines := make([]string, 4000)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("line %d\n", i)
+	}
+	base := strings.Join(lines, "")
+	text := base
+	for n, i := range rand.New(rand.NewPCG(7, 8)).Perm(1000) {
+		mine := slices.Clone(lines)
+		mine[4*i+1] = fmt.Sprintf("saver %d\n", i)
+		got := merge.Three(base, text, strings.Join(mine, ""))
+		if !got.Clean() {
+			t.Fatalf("saver %d clashes with %d others, none of whom touched his line", i, n)
+		}
+		text = got.Text()
+	}
+	if n := strings.Count(text, "saver"); n != 1000 {
+		t.Errorf("%d of 1000 lines are there", n)
 	}
 }
