@@ -183,3 +183,100 @@ func TestGateRefuses(t *testing.T) {
 		<-time.After(time.Millisecond)
 	}
 }
+
+// TestSaversAreParkedEarly: while the room is nearly full, a connection that saved last
+// is looked after by the gate, is served there, and is the server's again once it says
+// nothing or has asked for something else; one that has not saved never is.
+func TestSaversAreParkedEarly(t *testing.T) {
+	store, err := storage.Open(storage.Config{Dir: "data", FS: vfs.NewMem(), Name: "e1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	h, err := NewHandler(Config{Store: store, NodeName: "e1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h, ConnState: h.Gate().State, ConnContext: h.Gate().Context, IdleTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(h.Gate().Listener(listener)) }()
+	defer func() { server.Close(); <-ended }()
+
+	parked := func(want int, within time.Duration) bool {
+		for end := time.Now().Add(within); time.Now().Before(end); <-time.After(time.Millisecond) {
+			h.gate.mu.Lock()
+			now := h.gate.parked
+			h.gate.mu.Unlock()
+			if now == want {
+				return true
+			}
+		}
+		return false
+	}
+	await := func(want int) {
+		t.Helper()
+		if !parked(want, time.Minute) {
+			t.Fatalf("not %d connections are parked", want)
+		}
+	}
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in := bufio.NewReader(conn)
+	ask := func(request string, want int) {
+		t.Helper()
+		conn.SetDeadline(time.Now().Add(time.Minute))
+		io.WriteString(conn, request)
+		a, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.Copy(io.Discard, a.Body)
+		if a.StatusCode != want {
+			t.Fatalf("%.40q: %d, want %d", request, a.StatusCode, want)
+		}
+	}
+	const view = "GET /-/healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+	body := `{"base":["current"],"text":"x"}`
+	save := fmt.Sprintf("PUT /-/api/v1/pages/A HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	saves := h.door.saves
+	ask(save, 201)
+	for range 5 {
+		if ask(save, 200); parked(1, 20*time.Millisecond) {
+			t.Fatal("with room a connection is parked")
+		}
+	}
+	busy := saves.room - saves.room/4
+	saves.inside.Add(busy)
+	for range 5 {
+		if ask(view, 200); parked(1, 20*time.Millisecond) {
+			t.Fatal("a connection that has not saved last is parked")
+		}
+	}
+	parks := func() {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); ; { // on a busy machine it may have been parked and be back
+			if ask(save, 200); parked(1, 100*time.Millisecond) {
+				return
+			}
+			if time.Now().After(end) {
+				t.Fatal("a connection that saved is not parked")
+			}
+		}
+	}
+	parks()
+	parks()  // from where it is parked
+	await(0) // it says nothing
+	parks()
+	ask(view, 200)
+	await(0)
+	saves.inside.Add(-busy)
+	ask(save, 200)
+}

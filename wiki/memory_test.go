@@ -27,14 +27,14 @@ func TestMemoryOfRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	var counted int64 // of what the request takes while it is answered, of the counter that is looked at
+	var counted, held int64 // what the request takes when its answer begins and while it is sent, of the counter that is looked at
 	put := func(look *atomic.Int64, text string, base ...string) (int, http.Header, map[string]any) {
 		t.Helper()
 		before := look.Load()
 		body, _ := json.Marshal(map[string]any{"text": text, "author": "Ann", "base": base})
 		r := httptest.NewRequest("PUT", apiPrefix+"v1/pages/Large", strings.NewReader(string(body)))
 		r.Header.Set("Content-Type", "application/json")
-		w := &watchedWriter{ResponseRecorder: httptest.NewRecorder(), seen: func() { counted = look.Load() - before }}
+		w := &watchedWriter{ResponseRecorder: httptest.NewRecorder(), seen: func() { counted = look.Load() - before }, body: func() { held = look.Load() - before }}
 		h.ServeHTTP(w, r)
 		if after := look.Load(); after != before {
 			t.Errorf("%d bytes are still counted", after-before)
@@ -76,15 +76,39 @@ func TestMemoryOfRequests(t *testing.T) {
 	if counted < 4*int64(len(large)) {
 		t.Errorf("%d bytes were counted for a conflict of four texts of %d", counted, len(large))
 	}
+	if len(answer["merged_with_markers"].(string)) == 0 || held >= counted {
+		t.Errorf("%d bytes were counted before the answer was sent, and %d while a slow reader takes it", counted, held)
+	}
 }
 
-// watchedWriter looks at something when the answer begins.
+// TestKeepAlone: more than there may be is kept for one, if nobody else keeps anything:
+// it would be refused for ever.
+func TestKeepAlone(t *testing.T) {
+	var all atomic.Int64
+	one, other := &recorder{}, &recorder{}
+	if !keep(one, &all, 500_000, 100_000) {
+		t.Error("one alone is refused")
+	}
+	if keep(other, &all, 20_000, 100_000) {
+		t.Error("a second one is let in")
+	}
+	if one.forget(); all.Load() != 0 || !keep(other, &all, 20_000, 100_000) {
+		t.Errorf("%d bytes are still counted", all.Load())
+	}
+}
+
+// watchedWriter looks at something when the answer begins, and when its body does.
 type watchedWriter struct {
 	*httptest.ResponseRecorder
-	seen func()
+	seen, body func()
 }
 
 func (w *watchedWriter) WriteHeader(code int) {
 	w.seen()
 	w.ResponseRecorder.WriteHeader(code)
+}
+
+func (w *watchedWriter) Write(b []byte) (int, error) {
+	w.body()
+	return w.ResponseRecorder.Write(b)
 }

@@ -71,7 +71,8 @@ type plan struct {
 }
 
 // plan decides what an edit does to a page with these heads. It returns
-// ErrHeadsMoved where it had to wait, so that the heads may be others now.
+// ErrHeadsMoved where it had to wait, so that the heads may be others now. A merge
+// waits for a place; place says that the caller has one, and must give it back.
 func (s *Service) plan(ctx context.Context, e *Edit, heads []storage.Head, place *bool) (*plan, error) {
 	set := hashes(heads)
 	cur, same, err := s.viewForEdit(e, heads, set)

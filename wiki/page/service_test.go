@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -236,4 +239,36 @@ func TestAuthorsThatPassAreSaved(t *testing.T) {
 			t.Errorf("author %q is kept as %q", author, saved.Commit.Author.Name)
 		}
 	}
+}
+
+// TestManySaversOfOnePage: of many who edit one page on an old revision each is merged
+// once or twice, not over and over on heads that are old when his turn comes.
+func TestManySaversOfOnePage(t *testing.T) {
+	const savers = 80
+	s, store := newService(t)
+	lines := make([]string, 4000)
+	for i := range lines {
+		lines[i] = fmt.Sprintf("line %05d %s", i, strings.Repeat("x", 50))
+	}
+	base := save(t, s, "P", strings.Join(lines, "\n"))
+	var tries atomic.Int64
+	store.before = func([]storage.Draft) error { tries.Add(1); return nil }
+	var all sync.WaitGroup
+	for i := range savers {
+		mine := slices.Clone(lines)
+		mine[50*i] = fmt.Sprintf("saver %d", i)
+		all.Go(func() {
+			if _, err := s.Save(t.Context(), page.Edit{Name: "P", Text: []byte(strings.Join(mine, "\n")), Base: []storage.Hash{base.Hash}}); err != nil {
+				t.Errorf("saver %d: %v", i, err)
+			}
+		})
+	}
+	all.Wait()
+	if got := strings.Count(text(t, s, "P"), "saver"); got != savers {
+		t.Errorf("%d of %d edits are there", got, savers)
+	}
+	if n := tries.Load(); n > 6*savers {
+		t.Errorf("%d merges for %d edits", n, savers)
+	}
+	t.Logf("%d merges for %d edits", tries.Load(), savers)
 }
