@@ -212,6 +212,19 @@ func BenchmarkThree100KB(b *testing.B) {
 	}
 }
 
+// BenchmarkThreeMuch merges sides that differ in thousands of lines.
+func BenchmarkThreeMuch(b *testing.B) {
+	r := rand.New(rand.NewPCG(9, 10))
+	lines := randomText(r, 10000)
+	base := strings.Join(lines, "")
+	x := strings.Join(slices.Concat(editMuch(r, lines[:5000], 0.5), lines[5000:]), "")
+	y := strings.Join(slices.Concat(lines[:5000], editMuch(r, lines[5000:], 0.5)), "")
+	b.ReportAllocs()
+	for b.Loop() {
+		merge.Three(base, x, y)
+	}
+}
+
 // editMuch changes a share of the lines, takes some out and puts some in.
 func editMuch(r *rand.Rand, base []string, share float64) []string {
 	var out []string
