@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -20,6 +21,9 @@ const (
 	// garbageEach for a node to be at rest.
 	restFrom  = 10 * time.Second
 	restBytes = 1 << 20
+	// memoryLimit is what all may take together before it is cleaned at once, however
+	// much garbage there might be else; GOMEMLIMIT of the environment comes first.
+	memoryLimit = 432 << 20
 )
 
 // keepGarbage sets how much garbage there may be until ctx ends.
@@ -29,6 +33,9 @@ func keepGarbage(ctx context.Context) {
 	defer ticker.Stop()
 	var pace garbagePace
 	percent := 0
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	for {
 		metrics.Read(heap)
 		next, rests := pace.look(time.Now(), heap[0].Value.Uint64(), heap[1].Value.Uint64())
