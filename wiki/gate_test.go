@@ -70,28 +70,42 @@ func FuzzGated(f *testing.F) {
 	})
 }
 
-// TestGateRefuses: with no room, saves are refused on connections that live on, also
-// a large one and one that comes in two pieces; views are served; with room again
-// the same connections save, and nothing is held when all is over.
-func TestGateRefuses(t *testing.T) {
+// openHandler opens a handler alone, on a store in memory.
+func openHandler(t *testing.T) (*Handler, *storage.Store) {
+	t.Helper()
 	store, err := storage.Open(storage.Config{Dir: "data", FS: vfs.NewMem(), Name: "e1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
+	t.Cleanup(func() { store.Close() })
 	h, err := NewHandler(Config{Store: store, NodeName: "e1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.Close()
+	t.Cleanup(func() { h.Close() })
+	return h, store
+}
+
+// serveGated serves h behind its gate.
+func serveGated(t *testing.T, h *Handler) (server *http.Server, address string) {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: h, ConnState: h.Gate().State, ConnContext: h.Gate().Context, IdleTimeout: time.Minute}
+	server = &http.Server{Handler: h, ConnState: h.Gate().State, ConnContext: h.Gate().Context, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(h.Gate().Listener(listener)) }()
-	defer func() { server.Close(); <-ended }()
+	t.Cleanup(func() { server.Close(); <-ended })
+	return server, listener.Addr().String()
+}
+
+// TestGateRefuses: with no room, saves are refused on connections that live on, also
+// a large one and one that comes in two pieces; views are served; with room again
+// the same connections save, and nothing is held when all is over.
+func TestGateRefuses(t *testing.T) {
+	h, store := openHandler(t)
+	server, address := serveGated(t, h)
 
 	saves := h.door.saves
 	saves.inside.Add(saves.room)
@@ -118,7 +132,7 @@ func TestGateRefuses(t *testing.T) {
 	}
 	var clients []client
 	for range 20 {
-		conn, err := net.Dial("tcp", listener.Addr().String())
+		conn, err := net.Dial("tcp", address)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,24 +202,8 @@ func TestGateRefuses(t *testing.T) {
 // is looked after by the gate, is served there, and is the server's again once it says
 // nothing or has asked for something else; one that has not saved never is.
 func TestSaversAreParkedEarly(t *testing.T) {
-	store, err := storage.Open(storage.Config{Dir: "data", FS: vfs.NewMem(), Name: "e1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	h, err := NewHandler(Config{Store: store, NodeName: "e1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: h, ConnState: h.Gate().State, ConnContext: h.Gate().Context, IdleTimeout: time.Minute}
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(h.Gate().Listener(listener)) }()
-	defer func() { server.Close(); <-ended }()
+	h, _ := openHandler(t)
+	_, address := serveGated(t, h)
 
 	parked := func(want int, within time.Duration) bool {
 		for end := time.Now().Add(within); time.Now().Before(end); <-time.After(time.Millisecond) {
@@ -224,7 +222,7 @@ func TestSaversAreParkedEarly(t *testing.T) {
 			t.Fatalf("not %d connections are parked", want)
 		}
 	}
-	conn, err := net.Dial("tcp", listener.Addr().String())
+	conn, err := net.Dial("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,26 +7,13 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
-
-	"github.com/erwik/erwik/storage"
 )
 
 // TestMemoryOfRequests: a body, and the texts of a conflict, count until the answer
 // is written. Where that would be too much the client is to come again, nothing is
 // saved, and in the end nothing is counted any more.
 func TestMemoryOfRequests(t *testing.T) {
-	store, err := storage.Open(storage.Config{Dir: "data", FS: vfs.NewMem(), Name: "e1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	h, err := NewHandler(Config{Store: store, NodeName: "e1"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer h.Close()
+	h, _ := openHandler(t)
 	var counted, held int64 // what the request takes when its answer begins and while it is sent, of the counter that is looked at
 	put := func(look *atomic.Int64, text string, base ...string) (int, http.Header, map[string]any) {
 		t.Helper()

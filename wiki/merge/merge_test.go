@@ -114,37 +114,49 @@ func TestAgainstGit(t *testing.T) {
 	}
 	const cases = 1500
 	r := rand.New(rand.NewPCG(1, 2))
-	var same, bothConflict, different, onlyOurs, onlyGits int
+	var tally tally
 	for range cases {
 		lines := randomText(r, r.IntN(30))
 		base, a, b := join(r, lines), join(r, edit(r, lines)), join(r, edit(r, lines))
-		got := merge.Three(base, a, b)
-		want, clean := gitMerge(t, git, base, a, b)
-		switch {
-		case got.Clean() && clean && got.Text() == want:
-			same++
-		case got.Clean() && clean:
-			different++
-		case got.Clean():
-			onlyOurs++
-		case clean:
-			onlyGits++
-		default:
-			bothConflict++
-		}
-		keepsEveryLine(t, base, a, b, got)
+		tally.compare(t, git, base, a, b)
 	}
-	t.Logf("of %d: same clean %d, both conflict %d, clean but different %d, clean where git conflicts %d, conflict where git is clean %d",
-		cases, same, bothConflict, different, onlyOurs, onlyGits)
+	t.Logf("of %d: %v", cases, tally)
 	for _, bound := range []struct {
 		what    string
 		got     int
 		percent float64
-	}{{"clean but different", different, 1}, {"clean where git conflicts", onlyOurs, 3}, {"conflict where git is clean", onlyGits, 3}} {
+	}{{"clean but different", tally.different, 1}, {"clean where git conflicts", tally.onlyOurs, 3}, {"conflict where git is clean", tally.onlyGits, 3}} {
 		if share := 100 * float64(bound.got) / cases; share > bound.percent {
 			t.Errorf("%s: %.2f %%, bound %.0f %%", bound.what, share, bound.percent)
 		}
 	}
+}
+
+// tally counts how merges compare with git's.
+type tally struct{ same, bothConflict, different, onlyOurs, onlyGits int }
+
+func (c tally) String() string {
+	return fmt.Sprintf("same clean %d, both conflict %d, clean but different %d, clean where git conflicts %d, conflict where git is clean %d",
+		c.same, c.bothConflict, c.different, c.onlyOurs, c.onlyGits)
+}
+
+func (c *tally) compare(t *testing.T, git, base, a, b string) {
+	t.Helper()
+	got := merge.Three(base, a, b)
+	want, clean := gitMerge(t, git, base, a, b)
+	switch {
+	case got.Clean() && clean && got.Text() == want:
+		c.same++
+	case got.Clean() && clean:
+		c.different++
+	case got.Clean():
+		c.onlyOurs++
+	case clean:
+		c.onlyGits++
+	default:
+		c.bothConflict++
+	}
+	keepsEveryLine(t, base, a, b, got)
 }
 
 func gitMerge(t *testing.T, git, base, a, b string) (text string, clean bool) {
@@ -250,7 +262,7 @@ func TestLargeAgainstGit(t *testing.T) {
 		t.Fatalf("this test needs git as its oracle: %v", err)
 	}
 	r := rand.New(rand.NewPCG(5, 6))
-	var same, bothConflict, different, onlyOurs, onlyGits int
+	var tally tally
 	for i := range 150 {
 		lines := make([]string, 200+r.IntN(2000))
 		for j := range lines {
@@ -279,25 +291,10 @@ func TestLargeAgainstGit(t *testing.T) {
 			}
 		}
 		base, left, right := strings.Join(lines, ""), strings.Join(a, ""), strings.Join(b, "")
-		got := merge.Three(base, left, right)
-		want, clean := gitMerge(t, git, base, left, right)
-		switch {
-		case got.Clean() && clean && got.Text() == want:
-			same++
-		case got.Clean() && clean:
-			different++
-		case got.Clean():
-			onlyOurs++
-		case clean:
-			onlyGits++
-		default:
-			bothConflict++
-		}
-		keepsEveryLine(t, base, left, right, got)
+		tally.compare(t, git, base, left, right)
 	}
-	t.Logf("same clean %d, both conflict %d, clean but different %d, clean where git conflicts %d, conflict where git is clean %d",
-		same, bothConflict, different, onlyOurs, onlyGits)
-	if different > 1 || onlyOurs > 5 || onlyGits > 5 || same < 100 {
+	t.Log(tally)
+	if tally.different > 1 || tally.onlyOurs > 5 || tally.onlyGits > 5 || tally.same < 100 {
 		t.Error("that is not git's choice")
 	}
 }
