@@ -39,7 +39,7 @@ const (
 	smallBody     = 16 << 10
 	// maxAnswerMemory bounds the bytes of answers above largeAnswer that readers have
 	// not taken yet, and clashCost times the texts of conflicts that are answered with;
-	// views are refused while there is more, and such a save is told that it is.
+	// while there is more, views are refused, and such a save is told that the node is busy.
 	maxAnswerMemory = 128 << 20
 	largeAnswer     = 64 << 10
 	clashCost       = 4 // they are written as JSON or HTML, into a buffer that grows
