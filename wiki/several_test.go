@@ -29,8 +29,9 @@ func (w *world) forkBy(name page.Name, base, ann, ben string) (annHead, benHead 
 // are those of the text that is shown, whichever head has the smaller hash.
 func TestSeveralHeads(t *testing.T) {
 	w := newWorld(t, nil)
-	first := map[bool]int{}
-	for _, name := range []string{"P0", "P1", "P2", "P3", "P4", "P5", "P6", "P7"} {
+	first, pages := map[bool]int{}, 0
+	for ; pages < 8 || len(first) < 2; pages++ { // which hash is smaller is up to the node's key
+		name := fmt.Sprintf("P%d", pages)
 		ann, ben := w.forkBy(page.Name(name), w.put(name, five), "A\n2\n3\n4\n5\n", "B\n2\n3\n4\n5\n")
 		first[ann < ben]++
 		shown, author, text, at := ann, "Ann", "A\n2\n3\n4\n5\n", "1970-01-01T00:16:40Z"
@@ -48,15 +49,12 @@ func TestSeveralHeads(t *testing.T) {
 			}
 		}
 	}
-	if len(first) != 2 {
-		t.Fatalf("one of them has the smaller hash always: %v", first)
-	}
 	for _, item := range decode(t, w.get(api+"conflicts"))["items"].([]any) {
 		if c := item.(fields); c["author"] != "Ben" || c["time"] != "1970-01-01T00:33:20Z" {
 			t.Errorf("the newest version of a conflict is Ben's: %v", c)
 		}
 	}
-	if list := w.get("/-/conflicts").Body.String(); strings.Count(list, "the newest by Ben") != 8 {
+	if list := w.get("/-/conflicts").Body.String(); strings.Count(list, "the newest by Ben") != pages {
 		t.Errorf("the list of conflicts: %s", list)
 	}
 
