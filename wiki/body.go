@@ -26,8 +26,8 @@ const (
 
 // readBody reads a body of at most limit bytes; one that says that it is
 // longer is not read at all. Of one that turns out to be longer, it returns
-// the beginning and errBodyTooLarge. The body counts until w is answered; if that is
-// too much, it returns the body with errBusyBodies.
+// the beginning and errBodyTooLarge. The body counts until the answer begins to be
+// sent; if that is too much, it returns the body with errBusyBodies.
 func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > limit {
 		return nil, errBodyTooLarge
@@ -54,13 +54,14 @@ func (h *Handler) readBody(w http.ResponseWriter, r *http.Request, limit int64) 
 		return nil, badRequest("body", "it ended early: %v", err)
 	}
 	in.release()
-	if int64(buffer.Len()) > limit {
-		return buffer.Bytes()[:limit], errBodyTooLarge
-	}
+	body := buffer.Bytes()[:min(int64(buffer.Len()), limit)]
 	if !keep(w, &h.bodyBytes, buffer.Cap(), maxBodyMemory) {
-		return buffer.Bytes(), errBusyBodies
+		return body, errBusyBodies
 	}
-	return buffer.Bytes(), nil
+	if int64(buffer.Len()) > limit {
+		return body, errBodyTooLarge
+	}
+	return body, nil
 }
 
 // boundedBody counts the bytes of a body that are kept in memory.

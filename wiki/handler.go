@@ -36,7 +36,7 @@ type Handler struct {
 	guard       guard
 	door        *door
 	gate        *Gate
-	bodyBytes   atomic.Int64  // of bodies whose requests are not answered yet
+	bodyBytes   atomic.Int64  // of bodies whose answers have not begun
 	answerBytes atomic.Int64  // of large answers that are being sent, and of conflicts
 	bodies      chan struct{} // a place for each large body that is read
 	renders     chan struct{} // a place for each page that is rendered

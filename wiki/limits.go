@@ -33,8 +33,8 @@ const (
 	// together, that one address may have: a half.
 	maxShare = 2
 
-	// maxBodyMemory bounds the bytes of all bodies above smallBody whose requests
-	// are not answered yet; one more is refused.
+	// maxBodyMemory bounds the bytes of all bodies above smallBody whose answers
+	// have not begun to be sent; one more is refused.
 	maxBodyMemory = 128 << 20
 	smallBody     = 16 << 10
 	// maxAnswerMemory bounds the bytes of answers above largeAnswer that readers have

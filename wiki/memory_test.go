@@ -10,7 +10,7 @@ import (
 )
 
 // TestMemoryOfRequests: a body, and the texts of a conflict, count until the answer
-// is written. Where that would be too much the client is to come again, nothing is
+// begins to be sent. Where that would be too much the client is to come again, nothing is
 // saved, and in the end nothing is counted any more.
 func TestMemoryOfRequests(t *testing.T) {
 	h, _ := openHandler(t)

@@ -14,7 +14,7 @@ import (
 )
 
 // runSave saves when there is a place for it, and counts what became of it. The
-// texts of a conflict are kept until w is answered; where there is no room for
+// texts of a conflict count until w's answer begins to be sent; where there is no room for
 // them, the client is told to come again, since nothing was saved.
 func (h *Handler) runSave(w http.ResponseWriter, r *http.Request, save func() (page.Saved, error)) (page.Saved, error) {
 	host := h.door.hostOf(r)

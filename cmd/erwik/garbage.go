@@ -26,7 +26,7 @@ const (
 	memoryLimit = 432 << 20
 )
 
-// keepGarbage sets how much garbage there may be until ctx ends.
+// keepGarbage sets how much memory there may be, and until ctx ends how much garbage.
 func keepGarbage(ctx context.Context) {
 	heap := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/allocs:bytes"}}
 	ticker := time.NewTicker(garbageEach)

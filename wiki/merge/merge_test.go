@@ -255,7 +255,7 @@ func editMuch(r *rand.Rand, base []string, share float64) []string {
 }
 
 // TestLargeAgainstGit compares merges of long texts that differ in hundreds of lines
-// with git's: real ones of the kind that two sides of a long cut write.
+// with git's, as two sides of a long cut may write them.
 func TestLargeAgainstGit(t *testing.T) {
 	git, err := exec.LookPath("git")
 	if err != nil {
@@ -270,7 +270,7 @@ func TestLargeAgainstGit(t *testing.T) {
 				lines[j] = []string{"\n", "}\n", "- \n"}[r.IntN(3)]
 			}
 		}
-		// One side rewrites much, the other a little, in most of them elsewhere.
+		// One side rewrites much of a half, the other a little of the other half.
 		half := len(lines) / 2
 		a := slices.Concat(editMuch(r, lines[:half], 0.1+0.4*r.Float64()), lines[half:])
 		b := slices.Concat(lines[:half], editMuch(r, lines[half:], 0.05))
